@@ -1,0 +1,20 @@
+"""The read side of Kubernetes for portals: a cluster watched into PostgreSQL and served as sorted, filtered pages.
+
+How the code is laid out, in the direction in which imports go:
+
+    cli, demo    the commands
+    app          the composition root: builds everything from the settings, and runs it
+    api/         HTTP: parameters → selection → answers; errors as Kubernetes Status objects
+    kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
+    access/      who may see what: token → identity → scope
+    cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
+    patterns, resource, errors, config, logs    what every room shares
+
+    sandbox/     an in-memory Kubernetes API for the demo and the tests
+    embedded     a private PostgreSQL when none is configured
+    migrations/  Alembic's, run by `presenter migrate`
+
+`api` and `kube` never meet but in the database.
+"""
+
+__version__ = "0.1.0"

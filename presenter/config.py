@@ -1,0 +1,287 @@
+"""Settings, in small groups, read once from the environment. Nothing else in the project reads the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlencode
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from presenter.errors import ConfigError
+
+DEFAULT_WATCH = ("*.*.krateo.io", "customresourcedefinitions.apiextensions.k8s.io")
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+
+
+def parse_duration(text: str) -> timedelta:
+    """A duration as Go's time.ParseDuration reads it, without the sign: `90s`, `4m`, `1h30m`.
+
+    Raises ValueError for anything else.
+    """
+    if text != "0" and not _DURATION.fullmatch(text):
+        raise ValueError("a duration is written like 90s, 4m or 1h30m")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError as error:
+        raise ValueError("a duration of more than 999999999 days cannot be waited for") from error
+
+
+def _duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+    return value
+
+
+def _connection_parameters(value: object) -> object:
+    if isinstance(value, str):
+        return dict(parse_qsl(value, keep_blank_values=True, strict_parsing=bool(value)))
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
+ConnectionParameters = Annotated[dict[str, str], NoDecode, BeforeValidator(_connection_parameters)]
+
+
+class _Group(BaseSettings):
+    """One group. An empty variable counts as an absent one, as in a Helm chart that leaves a value out."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True,
+        env_ignore_empty=True,
+        # Code may also set a field by its own name; the environment may not: no variable's name begins with "=".
+        populate_by_name=True,
+        env_prefix="=",
+        frozen=True,
+        extra="ignore",
+    )
+
+
+class HttpSettings(_Group):
+    """Where the service listens."""
+
+    port: int = Field(
+        8080, alias="PORT", ge=0, le=65535, description="port the HTTP service listens on (0: any free one)"
+    )
+
+
+class LogSettings(_Group):
+    """How much it says."""
+
+    debug: bool = Field(False, alias="DEBUG", description="log at debug level")
+
+
+class DatabaseSettings(_Group):
+    """The PostgreSQL that holds the cache. Without a host it is a private one under `data_dir`."""
+
+    host: str | None = Field(None, alias="DB_HOST", description="PostgreSQL host; absent: an embedded PostgreSQL")
+    port: int = Field(5432, alias="DB_PORT", ge=1, le=65535, description="PostgreSQL port")
+    name: str | None = Field(None, alias="DB_NAME", description="database; absent: named like the user")
+    user: str | None = Field(None, alias="DB_USER", description="PostgreSQL user")
+    password: SecretStr | None = Field(None, alias="DB_PASS", description="its password")
+    params: ConnectionParameters = Field(
+        {},
+        alias="DB_PARAMS",
+        description="more connection parameters, e.g. `sslmode=require&connect_timeout=5`",
+    )
+    ready_timeout: Duration = Field(
+        timedelta(minutes=4),
+        alias="DB_READY_TIMEOUT",
+        description="how long to wait for PostgreSQL at the start",
+    )
+    data_dir: Path | None = Field(
+        None,
+        alias="DATA_DIR",
+        description="where the embedded PostgreSQL keeps its files; absent: the user's data directory",
+    )
+
+
+class ClusterSettings(_Group):
+    """The cluster to watch, and what of it."""
+
+    kubeconfig: str | None = Field(
+        None,
+        alias="KUBECONFIG",
+        description="kubeconfig file(s) of the cluster to watch; absent: the pod's own cluster",
+    )
+    name: str | None = Field(
+        None,
+        alias="CLUSTER_NAME",
+        pattern=r"^[^\x00-\x20/?#]{1,253}$",
+        description="name of the cluster in answers; absent: the host of its API server",
+    )
+    namespaces: CommaSeparated = Field(
+        (), alias="NAMESPACES", description="comma-separated namespaces to watch; absent: all"
+    )
+    cache_secret_data: bool = Field(
+        False,
+        alias="CACHE_SECRET_DATA",
+        description="keep the values of Secrets, where WATCH names `secrets`; otherwise only their keys are kept",
+    )
+    watch: CommaSeparated = Field(
+        DEFAULT_WATCH,
+        alias="WATCH",
+        description="comma-separated `resource.group` patterns of what to watch; a leading `!` excludes",
+    )
+
+
+class AuthSettings(_Group):
+    """How callers prove who they are."""
+
+    sign_key: SecretStr | None = Field(
+        None,
+        alias="SIGN_KEY",
+        description="key of the HS256 tokens (JWT); required for serving, unless JWKS_URL or OIDC_ISSUER is set",
+    )
+    cursor_key: SecretStr | None = Field(
+        None, alias="CURSOR_KEY", description="key that signs cursors, the same in all replicas; absent: SIGN_KEY"
+    )
+    issuer: str | None = Field(
+        None,
+        alias="JWT_ISSUER",
+        description="the `iss` claim a token must carry, unless OIDC_ISSUER's keys signed it; absent: not checked",
+    )
+    jwks_url: str | None = Field(
+        None,
+        alias="JWKS_URL",
+        pattern=r"^https?://[^\s/?#@]+([/?]\S*)?$",
+        description="URL of a JSON Web Key Set, whose keys sign tokens as well",
+    )
+    oidc_issuer: str | None = Field(
+        None,
+        alias="OIDC_ISSUER",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="URL of an OpenID provider, whose keys sign tokens as well; these must carry it as `iss` claim",
+    )
+    audience: str | None = Field(
+        None, alias="JWT_AUDIENCE", description="what the `aud` claim of a token must contain; absent: not checked"
+    )
+    username_claim: str | None = Field(
+        None, alias="JWT_USERNAME_CLAIM", description="claim that names the user; absent: `username`, else `sub`"
+    )
+    groups_claim: str = Field("groups", alias="JWT_GROUPS_CLAIM", description="claim that lists the user's groups")
+
+    def require_token_keys(self) -> None:
+        """Raises ConfigError when nothing says which keys tokens are verified with, or two things at once."""
+        if self.jwks_url is not None and self.oidc_issuer is not None:
+            raise ConfigError(
+                "JWKS_URL and OIDC_ISSUER are both set: set one of them. To name the keys' place without discovery, "
+                "set JWKS_URL, and JWT_ISSUER for the `iss` claim"
+            )
+        if self.sign_key is None and self.jwks_url is None and self.oidc_issuer is None:
+            raise ConfigError(
+                "SIGN_KEY is not set: set it to the key that signs your users' tokens (HS256), "
+                "or set JWKS_URL or OIDC_ISSUER to where their public keys are"
+            )
+
+    def require_sign_key(self) -> bytes:
+        """The key as bytes. Raises ConfigError when SIGN_KEY is not set."""
+        if self.sign_key is None:
+            raise ConfigError("SIGN_KEY is not set: set it to the key that signs your users' tokens (HS256)")
+        return self.sign_key.get_secret_value().encode()
+
+    def require_cursor_key(self) -> bytes:
+        """The key that signs cursors, as bytes. Raises ConfigError when neither CURSOR_KEY nor SIGN_KEY is set."""
+        key = self.cursor_key or self.sign_key
+        if key is None:
+            raise ConfigError("CURSOR_KEY is not set, nor is SIGN_KEY: set it to a secret that all replicas share")
+        return key.get_secret_value().encode()
+
+
+class AccessSettings(_Group):
+    """How it is decided what callers may see."""
+
+    authorizer: Literal["rbac", "sar"] = Field(
+        "rbac",
+        alias="AUTHORIZER",
+        description="`rbac`: by the RBAC objects of the cluster; `sar`: by SubjectAccessReviews of its API server",
+    )
+    list_verb: Literal["list", "get"] = Field(
+        "list", alias="LIST_VERB", description="the verb a list takes; `get` is the looser rule of the Go service"
+    )
+    rbac_max_staleness: Duration = Field(
+        timedelta(minutes=5),
+        alias="RBAC_MAX_STALENESS",
+        description="how long the watch of the RBAC objects may be silent before nothing is decided by them",
+    )
+    sar_cache_ttl: Duration = Field(
+        timedelta(seconds=10), alias="SAR_CACHE_TTL", description="how long a SubjectAccessReview is remembered"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All groups."""
+
+    http: HttpSettings
+    log: LogSettings
+    database: DatabaseSettings
+    cluster: ClusterSettings
+    auth: AuthSettings
+    access: AccessSettings
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read the process's environment. Raises ConfigError naming the variable that is wrong, and why."""
+        try:
+            return cls(
+                HttpSettings(), LogSettings(), DatabaseSettings(), ClusterSettings(), AuthSettings(), AccessSettings()
+            )
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    variable = str(first["loc"][0])
+    came = "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY"} else repr(first["input"])
+    return f"{variable} is {came}: {first['msg'].removeprefix('Value error, ')}"
+
+
+GROUPS: tuple[type[_Group], ...] = (
+    HttpSettings,
+    LogSettings,
+    DatabaseSettings,
+    ClusterSettings,
+    AuthSettings,
+    AccessSettings,
+)
+
+
+def variables() -> Mapping[str, tuple[str, str]]:
+    """Every environment variable that is read, with its default as one would write it and what it does."""
+    return {
+        field.alias or name: (_written(field.default), field.description or "")
+        for group in GROUPS
+        for name, field in group.model_fields.items()
+    }
+
+
+def _written(default: Any) -> str:
+    match default:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(default)
+        case dict():
+            return urlencode(default)
+        case timedelta():
+            seconds = default.total_seconds()
+            return f"{seconds / 60:g}m" if seconds >= 60 else f"{seconds:g}s"
+        case bool():
+            return str(default).lower()
+    return str(default)

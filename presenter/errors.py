@@ -1,0 +1,131 @@
+"""The exception tree. Each error knows the HTTP status and the Kubernetes reason it is answered with.
+
+Reasons are those of Kubernetes' `metav1.StatusReason`.
+"""
+
+from __future__ import annotations
+
+
+class PresenterError(Exception):
+    """Whatever this service can say about what went wrong. The message tells the reader what to do."""
+
+    status = 500
+    reason = "InternalError"
+    retry_after: int | None = None
+    """Seconds after which it makes sense to try again, or None."""
+
+    @property
+    def message(self) -> str:
+        """The text for the caller."""
+        return str(self)
+
+
+class ConfigError(PresenterError):
+    """A setting is wrong or missing; the message names the environment variable."""
+
+
+# -- what a caller did -----------------------------------------------------------------------------------------------
+
+
+class BadRequest(PresenterError):
+    """The request is malformed; the message names the parameter, what came and what is allowed."""
+
+    status = 400
+    reason = "BadRequest"
+
+
+class Unauthorized(PresenterError):
+    """No token, or one that cannot be trusted."""
+
+    status = 401
+    reason = "Unauthorized"
+
+
+class Forbidden(PresenterError):
+    """The caller is known and may not see what was asked for."""
+
+    status = 403
+    reason = "Forbidden"
+
+
+class NotFound(PresenterError):
+    """No such object, or no such type in this cache."""
+
+    status = 404
+    reason = "NotFound"
+
+
+class MethodNotAllowed(PresenterError):
+    """The path exists, the method on it does not."""
+
+    status = 405
+    reason = "MethodNotAllowed"
+
+
+class PayloadTooLarge(PresenterError):
+    """The request body is larger than any request needs to be."""
+
+    status = 413
+    reason = "RequestEntityTooLarge"
+
+
+# -- what is not there right now ---------------------------------------------------------------------------------------
+
+
+class Unavailable(PresenterError):
+    """It cannot be answered now; the same request may succeed later."""
+
+    status = 503
+    reason = "ServiceUnavailable"
+    retry_after = 5
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached, refuses the connection or went away."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """PostgreSQL answered, but gave up this transaction: deadlock, serialisation failure, lock or statement timeout."""
+
+    retry_after = 1
+
+
+class SchemaOutdated(Unavailable):
+    """The database's schema is not the one this version works with; `presenter migrate` brings it there."""
+
+
+class NotSynced(Unavailable):
+    """The first list of a type is not complete, so that nothing true can be said about it yet."""
+
+    retry_after = 2
+
+
+# -- what the Kubernetes API server said -------------------------------------------------------------------------------
+
+
+class ClusterError(PresenterError):
+    """The API server refused a request, or could not be reached.
+
+    `code` is its HTTP status (0: no answer at all), `delay` the seconds of its `Retry-After`.
+    """
+
+    def __init__(self, message: str, *, code: int = 0, delay: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.delay = delay
+
+
+class ClusterUnavailable(ClusterError):
+    """No connection, a broken one, 429 or 5xx: the same request may succeed later."""
+
+
+class ClusterForbidden(ClusterError):
+    """401 or 403: this service's own account may not do this."""
+
+
+class ClusterNotFound(ClusterError):
+    """404: the API server does not serve this path."""
+
+
+class ResourceExpired(ClusterError):
+    """410: the resourceVersion or the continue token is too old; only a new list helps."""

@@ -1,0 +1,82 @@
+"""The small frozen values that every room shares: which types there are, and what happened to an object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+ALL_NAMESPACES = ""
+"""The namespace of a watch that covers every namespace, and of every cluster-scoped object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceType:
+    """A resource type as discovery describes it, in the version that is watched.
+
+    `versions` are all versions the API server serves it in, most preferred first.
+    """
+
+    group: str
+    version: str
+    resource: str
+    kind: str
+    namespaced: bool
+    versions: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The group-resource, as CustomResourceDefinitions are named: `panels.widgets.templates.krateo.io`, `pods`."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
+class Object(msgspec.Struct, frozen=True):
+    """One object as the API server serves it: what the cache must know of it, and the bytes that pass through.
+
+    `resource_version` is None where the API server's is not a number: such versions cannot be compared.
+    `labels` and `raw` are JSON. `raw` has no `metadata.managedFields`.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    version: str
+    resource_version: int | None
+    created_at: datetime
+    composition_id: str | None
+    labels: bytes
+    raw: bytes
+
+    @property
+    def size(self) -> int:
+        """The bytes it takes to hold and to write, near enough to bound a batch."""
+        return len(self.raw) + len(self.labels) + 300
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A change of one object: its new state, or its last state when it was deleted."""
+
+    change: Literal["upsert", "delete"]
+    object: Object
+
+
+State = Literal["pending", "syncing", "live", "forbidden", "error"]
+"""How a watch stands. `pending`: declared, nothing done yet; `syncing`: its list is being read; `live`: events follow;
+`forbidden`: this service's account may not list or watch it; `error`: something failed, it will be tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One stream of changes that is followed: a type in all namespaces, or in one (`NAMESPACES`).
+
+    `type_id` is the type's key in the cache.
+    """
+
+    type_id: int
+    type: ResourceType
+    namespace: str = ALL_NAMESPACES
+
+    def __str__(self) -> str:
+        return f"{self.type.name} in {self.namespace}" if self.namespace else self.type.name
