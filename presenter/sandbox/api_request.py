@@ -1,0 +1,129 @@
+"""What a request asks for, read from its method, path and query; and the log of what was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+_METHODS = {
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "GET": "get",
+    "HEAD": "get",
+}
+
+
+@dataclass(frozen=True)
+class ApiRequest:
+    """A request to a resource, or to another path: then `resource` is empty."""
+
+    method: str
+    path: str
+    verb: str
+    query: dict[str, str]
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    resource: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def type_name(self) -> str:
+        """`panels.widgets.templates.krateo.io`, `pods`, or empty."""
+        return f"{self.resource}.{self.group}" if self.group else self.resource
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
+    """Read a request as kube-apiserver's RequestInfo does."""
+    asked = dict(query)
+    parts = [part for part in path.split("/") if part]
+    verb = _METHODS.get(method, method.lower())
+    if len(parts) > 2 and parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    elif len(parts) > 3 and parts[0] == "apis":
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        return ApiRequest(method, path, verb, asked)
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and rest[2] not in ("status", "finalize"):
+            rest = rest[2:]
+    resource, name, subresource = (*rest, "", "")[:3]
+    if verb == "get" and query.get("watch") in ("true", "1"):
+        verb = "watch"
+    elif verb == "get" and not name:
+        verb = "list"
+    elif verb == "delete" and not name:
+        verb = "deletecollection"
+    return ApiRequest(method, path, verb, asked, group, version, namespace, resource, name, subresource)
+
+
+@dataclass
+class RequestRecord:
+    """A request that arrived. `status` is None until its answer begins."""
+
+    method: str
+    verb: str
+    group: str
+    version: str
+    resource: str
+    namespace: str
+    name: str
+    query: dict[str, str] = field(default_factory=dict)
+    status: int | None = None
+    user: str = ""
+
+    @classmethod
+    def of(cls, asked: ApiRequest) -> RequestRecord:
+        """The record of a request that has just arrived."""
+        common = ("method", "verb", "group", "version", "resource", "namespace", "name", "query")
+        return cls(**{name: getattr(asked, name) for name in common})
+
+
+class Requests:
+    """The last requests that arrived, oldest first; `clear()` forgets them."""
+
+    def __init__(self, kept: int = 10_000) -> None:
+        self._records: deque[RequestRecord] = deque(maxlen=kept)
+        self._arrival = asyncio.Event()
+
+    def __iter__(self) -> Iterator[RequestRecord]:
+        return iter(list(self._records))
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, record: RequestRecord) -> None:
+        """Note a request."""
+        self._records.append(record)
+        self.changed()
+
+    def changed(self) -> None:
+        """Wake those who wait in `seen`: a request has come or was answered."""
+        self._arrival.set()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._records.clear()
+
+    def matching(self, **wanted: object) -> list[RequestRecord]:
+        """The requests whose attributes are as given, as in `matching(verb="list", resource="panels")`."""
+        return [r for r in self._records if all(getattr(r, name) == value for name, value in wanted.items())]
+
+    def count(self, **wanted: object) -> int:
+        """How many requests have attributes as given."""
+        return len(self.matching(**wanted))
+
+    async def seen(self, times: int = 1, timeout: float = 10, **wanted: object) -> list[RequestRecord]:
+        """Wait until so many such requests have come. Raises TimeoutError after `timeout` seconds."""
+        async with asyncio.timeout(timeout):
+            while len(found := self.matching(**wanted)) < times:
+                self._arrival.clear()
+                await self._arrival.wait()
+        return found

@@ -1,0 +1,240 @@
+"""Failures on demand: what tests switch on to see a client survive it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from presenter.sandbox import errors
+from presenter.sandbox.cluster import Cluster
+from presenter.sandbox.store import Cut
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Answer with an error instead; without a body it is a Status."""
+
+    status: int
+    body: str | None
+    content_type: str
+    retry_after: int | None
+
+
+@dataclass(frozen=True)
+class ExpirePage:
+    """Answer a page with 410 and the token of an inconsistent continuation."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Keep requests waiting until `release()`; `reached` is set once the first one waits."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def release(self) -> None:
+        """Let all go on, those that come later too."""
+        self._open.set()
+
+    async def passed(self) -> None:
+        """Wait at the gate."""
+        self.reached.set()
+        await self._open.wait()
+
+
+@dataclass(frozen=True)
+class Stall:
+    """Open the watch and never send a byte of it."""
+
+
+@dataclass(frozen=True)
+class BreakOff:
+    """Break a watch off as soon as it is open, before any event; `error` is sent first when there is one."""
+
+    how: Cut
+    error: errors.ApiError | None = None
+
+
+@dataclass(frozen=True)
+class Swallow:
+    """Send no events and no bookmarks: what happens meanwhile is lost on the watch."""
+
+
+@dataclass(frozen=True)
+class NoBookmarks:
+    """Send no bookmarks."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Send a watch in pieces of so many bytes, cut without regard to lines and characters."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class StaleDiscovery:
+    """Mark a group's versions as `freshness: Stale` in aggregated discovery."""
+
+
+Action = Refuse | ExpirePage | Gate | Stall | BreakOff | Swallow | NoBookmarks | Fragment | StaleDiscovery
+_A = TypeVar("_A", bound=Action)
+
+
+@dataclass
+class Fault:
+    """An action and what it befalls: None matches everything; `times` counts down, None never runs out."""
+
+    action: Action
+    verb: str | None
+    resource: str | None
+    times: int | None
+    page: int = 1
+
+
+class Faults:
+    """The faults that are switched on.
+
+    Every method takes `resource`, a type as in `panels.widgets.templates.krateo.io` (None: all types and all
+    other paths), and those that act on requests take `times`, how many of the next requests they befall
+    (None: all until `clear()`). Of several faults of one kind the one switched on first acts.
+
+    - `refuse(status, ...)`: an error as the answer, by `verb` and, for lists, from `page` on.
+    - `expire(in_stream=...)`: 410 on watches, as the HTTP status or as an ERROR event.
+    - `expire_page(page=2)`: 410 on a later page of a list, with the fresh inconsistent token.
+    - `hold(verb="list")`: answers wait for `release()` of the gate it returns.
+    - `stall(verb=...)`: a watch stays open and sends nothing, any other request is never answered.
+    - `cut(how)`: running watches end: `end`, `mid-line`, `abort` (connection reset) or `error` (in-stream
+      500).
+    - `repeat(events)`: running watches get the last events once more, stale as they may be.
+    - `break_off(how)`: watches end in that way as soon as they open: `end` makes the loop of instant closes.
+    - `stream_error(code)`: watches get an ERROR event as soon as they open.
+    - `drop_events()`: events and bookmarks are silently not sent, on running watches too.
+    - `no_bookmarks()`, `fragment(size)`: watches without bookmarks; watches in pieces of `size` bytes.
+    - `stale_discovery(group)`: aggregated discovery says `Stale`.
+    - `opaque_versions()`: resourceVersions, past ones too, become non-numeric; watches from before get 410.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._active: list[Fault] = []
+
+    def refuse(
+        self,
+        status: int,
+        *,
+        verb: str | None = None,
+        resource: str | None = None,
+        times: int | None = None,
+        page: int = 1,
+        body: str | None = None,
+        content_type: str = "text/html",
+        retry_after: int | None = None,
+    ) -> Fault:
+        """Answer requests with an error. `body` (of `content_type`) goes out in place of a Status."""
+        return self._add(Refuse(status, body, content_type, retry_after), verb, resource, times, page)
+
+    def expire(self, *, resource: str | None = None, times: int | None = 1, in_stream: bool = True) -> Fault:
+        """410 on the next watch: as an ERROR event under HTTP 200, or as HTTP 410."""
+        if not in_stream:
+            return self._add(Refuse(410, None, "", None), "watch", resource, times)
+        error = errors.expired("too old resource version: 1 (2)")
+        return self._add(BreakOff(Cut.END, error), "watch", resource, times)
+
+    def expire_page(self, *, page: int = 2, resource: str | None = None, times: int | None = 1) -> Fault:
+        """410 on a page of a list from `page` on."""
+        return self._add(ExpirePage(), "list", resource, times, page)
+
+    def hold(self, *, verb: str = "list", resource: str | None = None, times: int | None = None, page: int = 1) -> Gate:
+        """Keep requests waiting until the gate is released."""
+        gate = Gate()
+        self._add(gate, verb, resource, times, page)
+        return gate
+
+    def stall(self, *, verb: str = "watch", resource: str | None = None, times: int | None = None) -> Fault:
+        """Never answer; a watch opens but stays empty."""
+        return self._add(Stall() if verb == "watch" else Gate(), verb, resource, times)
+
+    def cut(self, how: str = "end", *, resource: str | None = None) -> int:
+        """Break off the watches that run now; returns how many."""
+        types = [d for d in self._cluster.registry if resource in (None, d.name)]
+        return sum(self._cluster.store(definition).tell(Cut(how)) for definition in types)
+
+    def repeat(self, events: int = 1, *, resource: str | None = None) -> None:
+        """Send the last events, of each type, once more on the watches that run now."""
+        for definition in self._cluster.registry:
+            if resource in (None, definition.name):
+                self._cluster.store(definition).repeat(events)
+
+    def break_off(self, how: str = "end", *, resource: str | None = None, times: int | None = 1) -> Fault:
+        """Break watches off as soon as they are open."""
+        return self._add(BreakOff(Cut(how)), "watch", resource, times)
+
+    def stream_error(
+        self,
+        code: int = 500,
+        reason: str = "InternalError",
+        message: str = "an error on the server has prevented the request from succeeding",
+        *,
+        resource: str | None = None,
+        times: int | None = 1,
+    ) -> Fault:
+        """An ERROR event as the first and last of a watch."""
+        error = errors.ApiError(code, reason, message)
+        return self._add(BreakOff(Cut.END, error), "watch", resource, times)
+
+    def drop_events(self, *, resource: str | None = None) -> Fault:
+        """Let events happen but not be sent."""
+        return self._add(Swallow(), "watch", resource, None)
+
+    def no_bookmarks(self, *, resource: str | None = None) -> Fault:
+        """Send no bookmarks."""
+        return self._add(NoBookmarks(), "watch", resource, None)
+
+    def fragment(self, size: int = 1, *, resource: str | None = None) -> Fault:
+        """Send watches opened from now on in pieces of `size` bytes."""
+        return self._add(Fragment(size), "watch", resource, None)
+
+    def stale_discovery(self, group: str) -> Fault:
+        """Serve the discovery of an API group as stale."""
+        return self._add(StaleDiscovery(), None, group, None)
+
+    def opaque_versions(self, prefix: str = "opaque-") -> None:
+        """Make resourceVersions non-numeric.
+
+        `clear()` does not take this back; `opaque_versions("")` does.
+        """
+        self._cluster.use_version_prefix(prefix)
+
+    def remove(self, fault: Fault) -> None:
+        """Switch one fault off."""
+        self._active.remove(fault)
+
+    def clear(self) -> None:
+        """Switch all off, and let go what waits at gates."""
+        for fault in self._active:
+            if isinstance(fault.action, Gate):
+                fault.action.release()
+        self._active.clear()
+
+    def take(self, kind: type[_A], verb: str, resource: str, page: int = 1) -> _A | None:
+        """The action of this kind that befalls a request, if any; it counts as having acted once."""
+        for fault in self._active:
+            action = fault.action
+            if not isinstance(action, kind) or fault.times == 0 or page < fault.page:
+                continue
+            if fault.verb in (None, verb) and fault.resource in (None, resource):
+                if fault.times is not None:
+                    fault.times -= 1
+                return action
+        return None
+
+    def applies(self, kind: type[Action], verb: str, resource: str) -> bool:
+        """Whether a fault of this kind befalls a request."""
+        return self.take(kind, verb, resource) is not None
+
+    def _add(self, action: Action, verb: str | None, resource: str | None, times: int | None, page: int = 1) -> Fault:
+        fault = Fault(action, verb, resource, times, page)
+        self._active.append(fault)
+        return fault

@@ -1,0 +1,162 @@
+"""The patch formats of the Kubernetes API as pure functions: none alters its arguments."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from presenter.sandbox import errors
+from presenter.sandbox.objects import Manifest
+
+MERGE = "application/merge-patch+json"
+JSON = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+
+# Lists of built-in types that are merged by a key, as their Go types say (patchMergeKey). The first key that
+# the items of a list bear is meant. Any other list is replaced.
+_MERGE_KEYS: dict[str, tuple[str, ...]] = {
+    "conditions": ("type",),
+    "containers": ("name",),
+    "env": ("name",),
+    "ephemeralContainers": ("name",),
+    "hostAliases": ("ip",),
+    "imagePullSecrets": ("name",),
+    "initContainers": ("name",),
+    "ownerReferences": ("uid",),
+    "ports": ("containerPort", "port"),
+    "secrets": ("name",),
+    "topologySpreadConstraints": ("topologyKey",),
+    "volumeDevices": ("devicePath",),
+    "volumeMounts": ("mountPath",),
+    "volumes": ("name",),
+}
+_MERGED_SETS = ("finalizers",)
+_DIRECTIVES = ("$patch", "$retainKeys")
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """JSON merge patch, RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+def strategic_merge(target: Any, patch: Any) -> Any:
+    """Strategic merge patch with $patch, $retainKeys, $deleteFromPrimitiveList and $setElementOrder."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    if patch.get("$patch") == "replace":
+        return {key: value for key, value in patch.items() if key != "$patch"}
+    if "$retainKeys" in patch:
+        result = {key: value for key, value in result.items() if key in patch["$retainKeys"]}
+    for key, value in patch.items():
+        if key in _DIRECTIVES or key.startswith("$setElementOrder/"):
+            continue
+        if key.startswith("$deleteFromPrimitiveList/"):
+            name = key.partition("/")[2]
+            result[name] = [item for item in result.get(name, ()) if item not in value]
+        elif value is None:
+            result.pop(key, None)
+        elif isinstance(value, list):
+            present = result.get(key)
+            result[key] = _merge_list(key, present if isinstance(present, list) else [], value)
+        else:
+            result[key] = strategic_merge(result.get(key), value)
+    return result
+
+
+def _merge_list(field: str, target: list[Any], patch: list[Any]) -> list[Any]:
+    if field in _MERGED_SETS:
+        return list(dict.fromkeys([*target, *patch]))
+    key = _merge_key(field, [*patch, *target])
+    if key is None or {"$patch": "replace"} in patch:
+        return [item for item in patch if item != {"$patch": "replace"}]
+    merged = {item.get(key): item for item in target}
+    for item in patch:
+        if item.get("$patch") == "delete":
+            merged.pop(item.get(key), None)
+        else:
+            merged[item.get(key)] = strategic_merge(merged.get(item.get(key)), item)
+    return list(merged.values())
+
+
+def _merge_key(field: str, items: list[Any]) -> str | None:
+    if not all(isinstance(item, dict) for item in items):
+        return None
+    return next((key for key in _MERGE_KEYS.get(field, ()) if any(key in item for item in items)), None)
+
+
+def json_patch(target: Manifest, operations: list[dict[str, Any]]) -> Manifest:
+    """JSON patch, RFC 6902. Raises ApiError 422 when an operation cannot be done or a test fails."""
+    document: Any = copy.deepcopy(target)
+    try:
+        for operation in operations:
+            document = _operate(document, operation)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
+        message = f"the server rejected our request due to an error in our request: {problem!r}"
+        raise errors.ApiError(422, "Invalid", message) from problem
+    result: Manifest = document
+    return result
+
+
+def _operate(document: Any, operation: dict[str, Any]) -> Any:
+    path = _pointer(operation["path"])
+    match operation["op"]:
+        case "add":
+            return _add(document, path, copy.deepcopy(operation["value"]))
+        case "remove":
+            return _remove(document, path)
+        case "replace":
+            _find(document, path)
+            return _add(_remove(document, path) if path else document, path, copy.deepcopy(operation["value"]))
+        case "copy":
+            return _add(document, path, copy.deepcopy(_find(document, _pointer(operation["from"]))))
+        case "move":
+            source = _pointer(operation["from"])
+            moved = _find(document, source)
+            return _add(_remove(document, source), path, moved)
+        case "test":
+            if _find(document, path) != operation["value"]:
+                raise ValueError(f"testing path {operation['path']} failed")
+            return document
+        case unknown:
+            raise ValueError(f"unexpected kind of operation: {unknown}")
+
+
+def _pointer(text: str) -> list[str]:
+    if text and not text.startswith("/"):
+        raise ValueError(f"not a JSON pointer: {text}")
+    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
+
+
+def _find(document: Any, path: list[str]) -> Any:
+    for part in path:
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    return document
+
+
+def _add(document: Any, path: list[str], value: Any) -> Any:
+    if not path:
+        return value
+    parent, last = _find(document, path[:-1]), path[-1]
+    if not isinstance(parent, list):
+        parent[last] = value
+    elif last == "-":
+        parent.append(value)
+    else:
+        parent.insert(int(last), value)
+    return document
+
+
+def _remove(document: Any, path: list[str]) -> Any:
+    parent, last = _find(document, path[:-1]), path[-1]
+    del parent[int(last) if isinstance(parent, list) else last]
+    return document

@@ -1,0 +1,259 @@
+"""What requests to resources do: one method for each verb but watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from presenter.sandbox import errors, listing, negotiation, patches, scale
+from presenter.sandbox.api_request import ApiRequest
+from presenter.sandbox.cluster import Cluster, Write
+from presenter.sandbox.exchange import Answer, Incoming
+from presenter.sandbox.forms import Form
+from presenter.sandbox.objects import Manifest, encode, entry_of
+from presenter.sandbox.registry import Definition, Version
+from presenter.sandbox.selectors import Predicate, predicate
+
+
+class Rest:
+    """The verbs on one resource type, for one request."""
+
+    def __init__(self, cluster: Cluster, asked: ApiRequest, incoming: Incoming) -> None:
+        self._cluster = cluster
+        self._asked = asked
+        self._incoming = incoming
+        self._definition, self._version = resolve(cluster, asked)
+        self._namespace = asked.namespace if self._definition.namespaced else ""
+
+    def answer(self) -> Answer:
+        """Do what is asked. Raises ApiError."""
+        if self._asked.subresource == "scale":
+            return self._scale()
+        verbs: dict[str, Callable[[], Answer]] = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+        verb = self._asked.verb
+        named = bool(self._asked.name)
+        if verb not in verbs or (verb in ("update", "patch") and not named) or (verb == "create" and named):
+            raise errors.method_not_allowed()
+        if self._asked.subresource and verb not in ("get", "update", "patch"):
+            raise errors.method_not_allowed()
+        return verbs[verb]()
+
+    # Reading
+
+    def _get(self) -> Answer:
+        return Answer(self._form().single(self._cluster.entry(self._definition, self._asked.name, self._namespace)))
+
+    def _list(self) -> Answer:
+        query = self._asked.query
+        check_not_older(self._cluster, query)
+        token = query.get("continue")
+        options = listing.ListOptions(
+            namespace=self._namespace,
+            selects=selection(self._definition, query),
+            limit=_integer(query, "limit"),
+            token=listing.Continue.decode(token) if token else None,
+        )
+        page = listing.page(self._cluster, self._definition, options)
+        metadata: dict[str, Any] = {"resourceVersion": self._cluster.format_version(page.version)}
+        if page.token:
+            metadata["continue"] = page.token.encode()
+        if page.remaining:
+            metadata["remainingItemCount"] = page.remaining
+        return Answer(self._form().listed(page.entries, metadata))
+
+    # Writing
+
+    def _create(self) -> Answer:
+        return self._created(self._received(), self._write())
+
+    def _update(self) -> Answer:
+        manifest = self._received()
+        name = manifest["metadata"].get("name")
+        if name != self._asked.name:
+            message = f"the name of the object ({name}) does not match the name on the URL ({self._asked.name})"
+            raise errors.bad_request(message)
+        return self._shown(self._change(lambda _: manifest))
+
+    def _patch(self) -> Answer:
+        custom = self._definition.custom
+        media, patch = negotiation.read_patch(self._incoming.body, self._incoming.content_type, custom)
+        match media:
+            case patches.APPLY:
+                return self._apply(patch)
+            case patches.JSON:
+                return self._shown(self._change(lambda before: patches.json_patch(before, patch)))
+            case patches.STRATEGIC:
+                return self._shown(self._change(lambda before: patches.strategic_merge(before, patch)))
+            case _:
+                return self._shown(self._change(lambda before: patches.merge(before, patch)))
+
+    def _apply(self, patch: Manifest) -> Answer:
+        if not self._asked.query.get("fieldManager"):
+            why = "Required value: is required for apply patch"
+            raise errors.invalid("meta.k8s.io", "PatchOptions", "", "fieldManager", why, "FieldValueRequired")
+        merge = patches.merge if self._definition.custom else patches.strategic_merge
+        write = self._write(operation="Apply")
+        try:
+            return self._shown(self._change(lambda before: merge(before, patch), write))
+        except errors.ApiError as problem:
+            if problem.code != 404 or self._asked.subresource:
+                raise
+        named = {**patch, "metadata": {**(patch.get("metadata") or {}), "name": self._asked.name}}
+        return self._created(self._placed(named), write)
+
+    def _delete(self) -> Answer:
+        self._check_preconditions()
+        name = self._asked.name
+        deleted = self._cluster.delete(self._definition.name, name, self._namespace, self._write())
+        if deleted["metadata"].get("deletionTimestamp"):
+            return self._shown(deleted)
+        details = {
+            "name": name,
+            "group": self._definition.group,
+            "kind": self._definition.plural,
+            "uid": deleted["metadata"]["uid"],
+        }
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }
+        return Answer(encode(status))
+
+    def _delete_collection(self) -> Answer:
+        selects = selection(self._definition, self._asked.query)
+        options = listing.ListOptions(namespace=self._namespace, selects=selects)
+        page = listing.page(self._cluster, self._definition, options)
+        for entry in page.entries:
+            self._cluster.delete(self._definition.name, entry.name, entry.namespace, self._write())
+        version = self._cluster.format_version(self._cluster.resource_version)
+        return Answer(self._form().listed(page.entries, {"resourceVersion": version}))
+
+    def _scale(self) -> Answer:
+        if not self._version.scale:
+            raise errors.unknown_path()
+        entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
+        before = entry.manifest(self._definition.api_version(self._version.name), self._definition.kind)
+        shown = scale.of(before)
+        match self._asked.verb:
+            case "get":
+                return Answer(encode(shown))
+            case "update":
+                wanted = negotiation.read_object(self._incoming.body, self._incoming.content_type)
+            case "patch":
+                media, patch = negotiation.read_patch(self._incoming.body, self._incoming.content_type, custom=True)
+                wanted = patches.json_patch(shown, patch) if media == patches.JSON else patches.merge(shown, patch)
+            case _:
+                raise errors.method_not_allowed()
+        write = self._write(part="main")
+        after = self._change(lambda before: scale.applied(before, wanted), write)
+        return Answer(encode(scale.of(after)))
+
+    # Inner parts
+
+    def _form(self) -> Form:
+        include = self._asked.query.get("includeObject", "")
+        return negotiation.form_for(self._incoming.accept, self._definition, self._version, include)
+
+    def _write(self, part: str | None = None, operation: str = "Update") -> Write:
+        query = self._asked.query
+        if part is None:
+            part = self._asked.subresource or ("main" if self._version.status else "")
+        manager = query.get("fieldManager") or self._incoming.user_agent.split("/")[0] or "unknown"
+        return Write(part, manager, operation, dry_run=query.get("dryRun") == "All")
+
+    def _change(self, change: Callable[[Manifest], Manifest], write: Write | None = None) -> Manifest:
+        name, write = self._asked.name, write or self._write()
+        return self._cluster.change(self._definition.name, name, self._namespace, change, write)
+
+    def _received(self) -> Manifest:
+        return self._placed(negotiation.read_object(self._incoming.body, self._incoming.content_type))
+
+    def _placed(self, manifest: Manifest) -> Manifest:
+        """The object sent, with the namespace of the path; refused when it is not of the type of the path."""
+        api_version, kind = self._definition.api_version(self._version.name), self._definition.kind
+        sent = (manifest.get("apiVersion") or api_version, manifest.get("kind") or kind)
+        if sent != (api_version, kind):
+            message = f"the API version in the data ({sent[0]}, {sent[1]}) does not match the expected API version "
+            raise errors.bad_request(message + f"({api_version}, {kind})")
+        metadata = dict(manifest.get("metadata") or {})
+        if self._definition.namespaced:
+            if metadata.get("namespace") not in (None, "", self._namespace):
+                message = "the namespace of the provided object does not match the namespace sent on the request"
+                raise errors.bad_request(message)
+            metadata["namespace"] = self._namespace
+        return {**manifest, "apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+    def _created(self, manifest: Manifest, write: Write) -> Answer:
+        manifest["metadata"].pop("creationTimestamp", None)
+        if self._version.status:
+            manifest.pop("status", None)
+        return self._shown(self._cluster.create(manifest, write), 201)
+
+    def _shown(self, manifest: Manifest, status: int = 200) -> Answer:
+        # A dry run has stored nothing, so the object is encoded from what it would have become.
+        return Answer(self._form().single(entry_of(self._definition, manifest, 0)), status)
+
+    def _check_preconditions(self) -> None:
+        if not self._incoming.body:
+            return
+        options = negotiation.read_object(self._incoming.body, self._incoming.content_type)
+        entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
+        actual = {"uid": entry.uid, "resourceVersion": self._cluster.format_version(entry.version)}
+        for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            wanted, there = (options.get("preconditions") or {}).get(field), actual[field]
+            if wanted not in (None, there):
+                why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {there}"
+                raise errors.conflict(self._definition.group, self._definition.plural, entry.name, why)
+
+
+def resolve(cluster: Cluster, asked: ApiRequest) -> tuple[Definition, Version]:
+    """The type and version that a request's path leads to. Raises ApiError 404."""
+    definition = cluster.registry.at(asked.group, asked.version, asked.resource)
+    version = definition.version(asked.version)
+    if version is None or asked.subresource not in ("", *_subresources(version)):
+        raise errors.unknown_path()
+    if asked.namespace and not definition.namespaced and definition.name != "namespaces":
+        raise errors.unknown_path()
+    if definition.namespaced and not asked.namespace and asked.verb not in ("list", "watch"):
+        raise errors.method_not_allowed() if not asked.name else errors.unknown_path()
+    return definition, version
+
+
+def _subresources(version: Version) -> list[str]:
+    return [name for name in ("status", "scale") if getattr(version, name)]
+
+
+def selection(definition: Definition, query: dict[str, str]) -> Predicate | None:
+    """What the selectors of a list or watch select. Raises ApiError 400."""
+    return predicate(query.get("labelSelector", ""), query.get("fieldSelector", ""), definition)
+
+
+def check_not_older(cluster: Cluster, query: dict[str, str]) -> None:
+    """Raises ApiError 504 for a list newer than the present, 410 for one of an exact moment in the past."""
+    text = query.get("resourceVersion", "")
+    if text in ("", "0"):
+        return
+    version = cluster.parse_version(text)
+    if version > cluster.resource_version:
+        raise errors.too_large_resource_version(version, cluster.resource_version)
+    exact = query.get("resourceVersionMatch") == "Exact"
+    if exact and version != cluster.resource_version:
+        raise errors.expired(f"The provided resource version ({text}) is no longer kept as a list")
+
+
+def _integer(query: dict[str, str], name: str) -> int:
+    text = query.get(name) or "0"
+    if not text.isdecimal():
+        raise errors.bad_request(f'{name}: Invalid value: "{text}": must be a whole number of 0 or more')
+    return int(text)

@@ -1,0 +1,210 @@
+"""The HTTP server: authenticate, authorize, misbehave if told to, answer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+from aiohttp import web
+
+from presenter.sandbox import api_request, discovery, errors, listing, paths, reviews, streaming
+from presenter.sandbox.api_request import ApiRequest, RequestRecord, Requests
+from presenter.sandbox.cluster import Cluster
+from presenter.sandbox.exchange import Answer, Incoming
+from presenter.sandbox.faults import ExpirePage, Faults, Gate, Refuse, StaleDiscovery
+from presenter.sandbox.objects import encode
+from presenter.sandbox.rbac import Access, Policy, User, refusal
+from presenter.sandbox.rest import Rest
+from presenter.sandbox.store import Bookmark
+
+_ADMIN = User("system:admin", ("system:masters",))
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_LARGEST_BODY = 64 * 2**20
+
+
+class Sandbox:
+    """An in-memory Kubernetes API server.
+
+    `port` 0 takes a free one. `bookmark_interval` is in seconds. Without a token a request is made by
+    system:admin; `tokens` gives bearer tokens to users, and any other token is refused. `enforce_rbac` makes
+    requests subject to the RBAC objects stored.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        cluster: Cluster | None = None,
+        bookmark_interval: float = 60,
+    ) -> None:
+        self.cluster = cluster or Cluster()
+        self.faults = Faults(self.cluster)
+        self.requests = Requests()
+        self.tokens: dict[str, User] = {}
+        self.enforce_rbac = False
+        self.bookmark_interval = bookmark_interval
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Sandbox:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the API is, such as `http://127.0.0.1:40001`."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        application = web.Application(client_max_size=_LARGEST_BODY)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        # A watch whose client has gone must end at once, not at its next line.
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening and cut all connections; the state stays."""
+        if self._runner is None:
+            return
+        runner, self._runner = self._runner, None
+        for site in list(runner.sites):
+            await site.stop()
+        for connection in runner.server.connections if runner.server else ():
+            if connection.transport is not None:
+                connection.transport.abort()
+        await runner.cleanup()
+
+    async def restart(self) -> None:
+        """Go down and come up again on the same port, with the same state."""
+        await self.stop()
+        await self.start()
+
+    def bookmark(self) -> None:
+        """Send a bookmark on every running watch that wants them, now."""
+        for definition in self.cluster.registry:
+            self.cluster.store(definition).tell(Bookmark(self.cluster.resource_version))
+
+    def kubeconfig(self, token: str | None = None) -> str:
+        """A kubeconfig for this server, as YAML."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "sandbox", "cluster": {"server": self.url}}],
+            "users": [{"name": "sandbox", "user": {"token": token} if token else {}}],
+            "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}],
+            "current-context": "sandbox",
+        }
+        return yaml.safe_dump(config, sort_keys=False)
+
+    def write_kubeconfig(self, path: Path, token: str | None = None) -> None:
+        """Write `kubeconfig()` to a file that only its owner can read."""
+        path.touch(mode=0o600)
+        path.write_text(self.kubeconfig(token))
+
+    # One request
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        asked = api_request.parse(request.method, request.path, request.query)
+        record = RequestRecord.of(asked)
+        self.requests.add(record)
+        try:
+            answer = await self._answer(request, asked, record)
+        except errors.ApiError as problem:
+            answer = Answer(encode(problem.status()), problem.code, headers=problem.headers)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        self._begun(record, answer.status)
+        response = web.Response(body=answer.body, status=answer.status, headers=answer.headers)
+        response.headers["Content-Type"] = answer.content_type
+        return response
+
+    async def _answer(
+        self, request: web.Request, asked: ApiRequest, record: RequestRecord
+    ) -> Answer | web.StreamResponse:
+        if refused := await self._misbehave(asked):
+            return refused
+        user = self._user(request)
+        record.user = user.name
+        if self.enforce_rbac:
+            self._authorize(user, asked)
+        incoming = Incoming(
+            body=await request.read(),
+            content_type=request.headers.get("Content-Type", ""),
+            accept=request.headers.get("Accept", ""),
+            user_agent=request.headers.get("User-Agent", ""),
+            known_tag=request.headers.get("If-None-Match", ""),
+        )
+        if not asked.resource:
+            stale = partial(self.faults.applies, StaleDiscovery, "get")
+            return paths.answer(self.cluster.registry, asked, incoming, stale)
+        if asked.group == discovery.REVIEWS_GROUP and asked.version == "v1":
+            return reviews.answer(self.cluster, user, asked, incoming)
+        if asked.verb == "watch":
+            begun = partial(self._begun, record, 200)
+            return await streaming.serve(request, asked, self.cluster, self.faults, self.bookmark_interval, begun)
+        return Rest(self.cluster, asked, incoming).answer()
+
+    def _begun(self, record: RequestRecord, status: int) -> None:
+        record.status = status
+        self.requests.changed()
+
+    async def _misbehave(self, asked: ApiRequest) -> Answer | None:
+        """Faults that act before the request is looked at."""
+        token = asked.query.get("continue")
+        page = listing.Continue.decode(token).page if token else 1
+        where = (asked.verb, asked.type_name, page)
+        if gate := self.faults.take(Gate, *where):
+            await gate.passed()
+        if token and self.faults.take(ExpirePage, *where):
+            raise listing.page_expired(listing.Continue.decode(token))
+        if not (refuse := self.faults.take(Refuse, *where)):
+            return None
+        headers = {} if refuse.retry_after is None else {"Retry-After": str(refuse.retry_after)}
+        if refuse.body is not None:
+            return Answer(refuse.body.encode(), refuse.status, refuse.content_type, headers)
+        raise errors.refused(refuse.status, headers)
+
+    # Who asks
+
+    def _user(self, request: web.Request) -> User:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            user = _ADMIN
+        elif scheme.lower() == "bearer" and token in self.tokens:
+            user = self.tokens[token]
+        else:
+            raise errors.unauthorized()
+        if name := request.headers.get("Impersonate-User"):
+            if self.enforce_rbac:
+                self._check(user, Access("impersonate", resource="users", name=name))
+            user = User(name, tuple(request.headers.getall("Impersonate-Group", [])))
+        return user
+
+    def _authorize(self, user: User, asked: ApiRequest) -> None:
+        if asked.resource == "selfsubjectaccessreviews":
+            return  # everyone may ask what they may, by the role system:basic-user
+        if not asked.resource:
+            if asked.path not in (*_HEALTH, "/version") and not asked.path.startswith(("/api", "/openapi")):
+                self._check(user, Access(asked.verb, path=asked.path))
+            return
+        self._check(
+            user,
+            Access(asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name),
+        )
+
+    def _check(self, user: User, access: Access) -> None:
+        if not Policy.of(self.cluster).decide(user, access).allowed:
+            message = refusal(user, access)
+            raise errors.forbidden(message, group=access.group, resource=access.resource, name=access.name)

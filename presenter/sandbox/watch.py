@@ -1,0 +1,151 @@
+"""A watch: from a resourceVersion to lines of JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from presenter.sandbox import errors
+from presenter.sandbox.cluster import Cluster
+from presenter.sandbox.faults import BreakOff, Faults, NoBookmarks, Stall, Swallow
+from presenter.sandbox.forms import Form
+from presenter.sandbox.objects import Entry, encode, restamped
+from presenter.sandbox.registry import Definition
+from presenter.sandbox.selectors import Predicate
+from presenter.sandbox.store import Bookmark, Cut, Event, EventType, Repeat, Watcher
+
+_INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What is watched. `version` None begins with the present state; times are in seconds.
+
+    `initial_events_end` asks for the bookmark that ends the present state (a streaming list).
+    """
+
+    namespace: str
+    selects: Predicate | None
+    version: int | None
+    bookmarks: bool
+    initial_events_end: bool
+    timeout: float
+    bookmark_interval: float
+
+
+class Watch:
+    """One running watch. `lines` ends when the watch does; a `Cut` in it says how to break off."""
+
+    def __init__(
+        self, cluster: Cluster, definition: Definition, form: Form, options: WatchOptions, faults: Faults
+    ) -> None:
+        self._cluster = cluster
+        self._definition = definition
+        self._form = form
+        self._options = options
+        self._faults = faults
+        self._store = cluster.store(definition)
+
+    async def lines(self) -> AsyncGenerator[bytes | Cut]:
+        """The lines of the watch, each one event."""
+        if break_off := self._faults.take(BreakOff, "watch", self._definition.name):
+            if break_off.error:
+                yield error_line(break_off.error)
+            yield break_off.how
+            return
+        if self._faults.take(Stall, "watch", self._definition.name):
+            await asyncio.Event().wait()
+        watcher = Watcher()
+        self._store.watchers.add(watcher)
+        try:
+            version = self._cluster.resource_version
+            try:
+                for line in self._beginning():
+                    yield line
+            except errors.ApiError as expired:
+                yield error_line(expired)
+                return
+            start = version if self._options.version is None else max(version, self._options.version)
+            async for item in self._following(watcher, start):
+                yield item
+        finally:
+            self._store.watchers.discard(watcher)
+
+    def _beginning(self) -> Iterator[bytes]:
+        """The present state as ADDED events, or the events since the version asked for."""
+        if self._options.version is not None:
+            for event in self._store.since(self._options.version):
+                if line := self._line(event):
+                    yield line
+            return
+        version = self._cluster.resource_version
+        for entry in self._store.snapshot():
+            if self._selects(entry):
+                yield b'{"type":"ADDED","object":' + self._form.single(entry) + b"}\n"
+        if self._options.initial_events_end:
+            yield self._bookmark(version, _INITIAL_EVENTS_END)
+
+    async def _following(self, watcher: Watcher, start: int) -> AsyncIterator[bytes | Cut]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._options.timeout
+        due = loop.time() + self._options.bookmark_interval
+        while True:
+            try:
+                async with asyncio.timeout_at(min(due, deadline)):
+                    order = await watcher.queue.get()
+            except TimeoutError:
+                order = Bookmark(self._cluster.resource_version)
+                due = loop.time() + self._options.bookmark_interval
+            if isinstance(order, Cut):
+                yield order
+                return
+            line = self._told(order, start)
+            if line and not self._faults.take(Swallow, "watch", self._definition.name):
+                yield line
+            if loop.time() >= deadline:
+                return
+
+    def _told(self, order: Event | Repeat | Bookmark, start: int) -> bytes | None:
+        """The line for an order. A watch from the future says nothing until that is reached."""
+        if isinstance(order, Repeat):
+            return self._line(order.event)
+        if isinstance(order, Event):
+            return self._line(order) if order.version > start else None
+        wanted = self._options.bookmarks and order.version >= start
+        if not wanted or self._faults.take(NoBookmarks, "watch", self._definition.name):
+            return None
+        return self._bookmark(order.version)
+
+    def _line(self, event: Event) -> bytes | None:
+        """An event as this watch sees it: what leaves its selection is DELETED, what enters it ADDED."""
+        now = event.type != "DELETED" and self._selects(event.entry)
+        before = event.previous is not None and self._selects(event.previous)
+        if not now and not before:
+            return None
+        kind: EventType = "DELETED" if not now else "MODIFIED" if before else "ADDED"
+        line = event.lines.get((self._form.key, kind))
+        if line is None:
+            entry = event.entry
+            if kind == "DELETED" and event.type == "MODIFIED" and event.previous is not None:
+                entry = restamped(event.previous, self._cluster.format_version(event.version))
+            line = b'{"type":"' + kind.encode() + b'","object":' + self._form.single(entry) + b"}\n"
+            event.lines[self._form.key, kind] = line
+        return line
+
+    def _selects(self, entry: Entry) -> bool:
+        if self._options.namespace and entry.namespace != self._options.namespace:
+            return False
+        return self._options.selects is None or self._options.selects(entry)
+
+    def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> bytes:
+        metadata: dict[str, Any] = {"resourceVersion": self._cluster.format_version(version)}
+        if annotations:
+            metadata["annotations"] = annotations
+        return b'{"type":"BOOKMARK","object":' + self._form.bookmark(metadata) + b"}\n"
+
+
+def error_line(error: errors.ApiError) -> bytes:
+    """An ERROR event."""
+    return b'{"type":"ERROR","object":' + encode(error.status()) + b"}\n"

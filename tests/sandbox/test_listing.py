@@ -1,0 +1,119 @@
+"""Lists: order, pages, resourceVersions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from presenter.sandbox import Sandbox
+from presenter.sandbox.listing import Continue
+from tests.sandbox.harness import PANELS_PATH, WIDGETS, Client, panel
+
+ALL_PANELS = f"/apis/{WIDGETS}/v1beta1/panels"
+
+
+def names(listed: Any) -> list[str]:
+    return [f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in listed["items"]]
+
+
+@pytest.fixture
+def seven(sandbox: Sandbox) -> Sandbox:
+    for namespace in ("team", "team-a"):
+        sandbox.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    for namespace, name in (("team", "b"), ("team-a", "a"), ("team", "a"), ("default", "z")):
+        sandbox.cluster.create(panel(name, namespace, labels={"first": str(name == "a").lower()}))
+    for name in ("m", "n", "o"):
+        sandbox.cluster.create(panel(name, labels={"first": "false"}))
+    return sandbox
+
+
+async def test_a_list_is_ordered_as_etcd_orders_keys(client: Client, seven: Sandbox) -> None:
+    listed = await client.get(ALL_PANELS)
+    in_default = [f"default/{name}" for name in "mnoz"]
+    assert names(listed) == [*in_default, "team-a/a", "team/a", "team/b"], "'-' sorts before '/'"
+    assert listed["kind"] == "PanelList"
+    assert listed["metadata"] == {"resourceVersion": str(seven.cluster.resource_version)}
+    in_team = await client.get(f"/apis/{WIDGETS}/v1beta1/namespaces/team/panels")
+    assert names(in_team) == ["team/a", "team/b"]
+
+
+async def test_items_of_built_in_types_lack_kind_and_custom_ones_bear_it(client: Client, seven: Sandbox) -> None:
+    namespaces = await client.get("/api/v1/namespaces")
+    assert all("kind" not in item and "apiVersion" not in item for item in namespaces["items"])
+    panels = await client.get(ALL_PANELS)
+    assert {(item["apiVersion"], item["kind"]) for item in panels["items"]} == {(f"{WIDGETS}/v1beta1", "Panel")}
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+async def test_pages_show_the_moment_of_the_first(client: Client, seven: Sandbox, limit: int) -> None:
+    expected = await client.get(ALL_PANELS)
+    page = await client.get(ALL_PANELS, limit=limit)
+    items, remaining = page["items"], [page["metadata"].get("remainingItemCount")]
+    seven.cluster.delete(f"panels.{WIDGETS}", "z", "default")
+    seven.cluster.merge_patch(f"panels.{WIDGETS}", "b", "team", {"spec": {"changed": True}})
+    seven.cluster.create(panel("nn"))
+    while token := page["metadata"].get("continue"):
+        page = await client.get(ALL_PANELS, limit=limit, **{"continue": token})
+        items += page["items"]
+        remaining.append(page["metadata"].get("remainingItemCount"))
+    assert items == expected["items"]
+    assert page["metadata"]["resourceVersion"] == expected["metadata"]["resourceVersion"]
+    counts = [max(0, 7 - limit * number) or None for number in range(1, len(remaining) + 1)]
+    assert remaining == counts
+
+
+async def test_no_remaining_count_with_a_selector(client: Client, seven: Sandbox) -> None:
+    page = await client.get(ALL_PANELS, limit=1, labelSelector="first=true")
+    assert names(page) == ["team-a/a"]
+    assert "remainingItemCount" not in page["metadata"]
+    token = page["metadata"]["continue"]
+    page = await client.get(ALL_PANELS, limit=1, labelSelector="first=true", **{"continue": token})
+    assert names(page) == ["team/a"]
+    assert "continue" not in page["metadata"], "no other object matches"
+
+
+async def test_an_expired_list_goes_on_inconsistently(client: Client, seven: Sandbox) -> None:
+    page = await client.get(ALL_PANELS, limit=2)
+    seven.cluster.compact()
+    seven.cluster.create(panel("nn"))
+    query = {"limit": "2", "continue": page["metadata"]["continue"]}
+    expired = await client.send("GET", ALL_PANELS, **query)
+    status = expired.json
+    assert (expired.status, status["reason"], status["code"]) == (410, "Expired", 410)
+    assert "continue parameter is too old" in status["message"]
+    rest = await client.get(ALL_PANELS, **{"continue": status["metadata"]["continue"]})
+    assert names(rest) == ["default/nn", "default/o", "default/z", "team-a/a", "team/a", "team/b"]
+    assert rest["metadata"]["resourceVersion"] == str(seven.cluster.resource_version)
+
+
+async def test_wrong_continue_token(client: Client) -> None:
+    for token in ("???", "abc", Continue("x", "y", 1).encode()[:-3]):
+        refused = await client.send("GET", PANELS_PATH, **{"continue": token})
+        assert (refused.status, refused.json["reason"]) == (400, "BadRequest")
+        assert "continue key is not valid" in refused.json["message"]
+
+
+async def test_a_version_of_the_future_is_too_large(client: Client, sandbox: Sandbox) -> None:
+    current = sandbox.cluster.resource_version
+    refused = await client.send("GET", PANELS_PATH, resourceVersion=current + 1)
+    status = refused.json
+    assert (refused.status, status["reason"]) == (504, "Timeout")
+    assert status["details"]["causes"][0]["message"] == "Too large resource version"
+    assert f"Too large resource version: {current + 1}, current: {current}" in status["message"]
+    for version in ("0", "1", str(current)):
+        query = {"resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
+        assert (await client.send("GET", PANELS_PATH, **query)).status == 200
+    exact: dict[str, str | int] = {"resourceVersion": current - 1, "resourceVersionMatch": "Exact"}
+    assert (await client.send("GET", PANELS_PATH, **exact)).status == 410
+    assert (await client.send("GET", PANELS_PATH, resourceVersion="x")).status == 400
+    assert (await client.send("GET", PANELS_PATH, limit="many")).status == 400
+
+
+async def test_only_the_last_lists_are_kept(client: Client, sandbox: Sandbox) -> None:
+    tokens = []
+    for number in range(103):
+        sandbox.cluster.apply(panel(f"p{number % 2}", number=number))
+        tokens.append((await client.get(PANELS_PATH, limit=1))["metadata"].get("continue"))
+    kept = [(await client.send("GET", PANELS_PATH, **{"continue": token})).status for token in tokens[1:]]
+    assert kept == [410, 410, *[200] * 100]
