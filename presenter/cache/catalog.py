@@ -1,0 +1,191 @@
+"""What the cache holds: clusters, their types, and how far each is. Serving learns it from here, and only from here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presenter.cache.writer import CATALOG_CHANNEL, type_of
+from presenter.errors import NotSynced, Unavailable
+from presenter.patterns import Patterns
+from presenter.resource import ALL_NAMESPACES, ResourceType
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from presenter.cache.pool import Connection, Pool
+
+log = structlog.get_logger(__name__)
+
+_CLUSTERS = "SELECT name, watch, discovered_at IS NOT NULL AS discovered FROM clusters ORDER BY name"
+
+_TYPES = """
+SELECT t.id, t.cluster, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions,
+    w.namespace, w.state, w.error, w.synced_at, w.checkpoint,
+    clock_timestamp() - w.last_event_at AS lag
+FROM resource_types t JOIN watches w ON w.type_id = t.id
+ORDER BY t.cluster, t.api_group, t.resource, w.namespace
+"""
+
+_COUNTS = "SELECT type_id, count(*) AS objects FROM resources GROUP BY type_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that is watched. `discovered`: every type it has and WATCH selects is known."""
+
+    name: str
+    patterns: Patterns
+    discovered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """How one watch of a type stands.
+
+    `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to. `lag`:
+    the time since it was last heard of, or a very long one.
+    """
+
+    namespace: str
+    state: str
+    error: str
+    synced_at: datetime | None
+    checkpoint: str | None
+    lag: timedelta
+
+    @property
+    def synced(self) -> bool:
+        """Whether its first list was completed."""
+        return self.synced_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedType:
+    """A type of a cluster, as it is cached."""
+
+    id: int
+    cluster: str
+    type: ResourceType
+    watches: tuple[WatchStatus, ...]
+
+    @property
+    def synced(self) -> bool:
+        """Whether what is cached may be taken for all there is."""
+        return all(watch.synced for watch in self.watches)
+
+    def require_synced(self) -> None:
+        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is."""
+        waiting = "; ".join(
+            f"{f'namespace {watch.namespace}: ' if watch.namespace != ALL_NAMESPACES else ''}{watch.state}"
+            f"{f' ({watch.error})' if watch.error else ''}"
+            for watch in self.watches
+            if not watch.synced
+        )
+        if waiting:
+            raise NotSynced(f"{self.type.name} in cluster {self.cluster} is not complete yet: {waiting}")
+
+
+class Catalog:
+    """A snapshot of what is cached."""
+
+    def __init__(self, clusters: tuple[Cluster, ...], types: tuple[CachedType, ...]) -> None:
+        self.clusters = clusters
+        self.types = types
+        self.by_id = {cached.id: cached for cached in types}
+        self._of_group: dict[tuple[str, str], list[CachedType]] = {}
+        for cached in types:
+            self._of_group.setdefault((cached.cluster, cached.type.group), []).append(cached)
+
+    def of_group(self, cluster: str, group: str) -> list[CachedType]:
+        """The types of an API group in a cluster."""
+        return self._of_group.get((cluster, group), [])
+
+
+async def read_catalog(pool: Pool) -> Catalog:
+    """Read the catalog. Raises DatabaseUnavailable and its kin."""
+    async with pool.connection() as connection:
+        clusters = await connection.fetch(_CLUSTERS)
+        rows = await connection.fetch(_TYPES)
+    watches: dict[int, list[WatchStatus]] = {}
+    for row in rows:
+        watches.setdefault(row["id"], []).append(_status(row))
+    types = {row["id"]: type_of(row) for row in rows}
+    owners = {row["id"]: row["cluster"] for row in rows}
+    return Catalog(
+        tuple(Cluster(row["name"], Patterns(row["watch"]), row["discovered"]) for row in clusters),
+        tuple(CachedType(id, owners[id], types[id], tuple(watches[id])) for id in types),
+    )
+
+
+def _status(row: asyncpg.Record) -> WatchStatus:
+    return WatchStatus(
+        namespace=row["namespace"],
+        state=row["state"],
+        error=row["error"],
+        synced_at=row["synced_at"],
+        checkpoint=row["checkpoint"],
+        lag=timedelta.max if row["lag"] is None else row["lag"],
+    )
+
+
+async def count_objects(pool: Pool) -> dict[int, int]:
+    """The number of objects by type id. Counts rows: not for every request."""
+    async with pool.connection() as connection:
+        return {row["type_id"]: row["objects"] for row in await connection.fetch(_COUNTS)}
+
+
+class CatalogReader:
+    """The catalog, read again when it changed or is older than `max_age` seconds; all who wait share one reading."""
+
+    def __init__(self, pool: Pool, max_age: float = 0.5) -> None:
+        self._pool = pool
+        self._max_age = max_age
+        self._turn = asyncio.Lock()
+        self._catalog: Catalog | None = None
+        self._read_at = 0.0
+
+    async def current(self) -> Catalog:
+        """The catalog as it was at most `max_age` seconds ago. Raises DatabaseUnavailable and its kin."""
+        if (catalog := self._fresh()) is not None:
+            return catalog
+        async with self._turn:
+            if (catalog := self._fresh()) is not None:
+                return catalog
+            self._read_at = time.monotonic()  # before reading: what is announced meanwhile counts
+            self._catalog = None
+            self._catalog = await read_catalog(self._pool)
+            return self._catalog
+
+    async def follow(self) -> None:
+        """Hear at once of what writers announce, until cancelled. `max_age` is the net below it."""
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    await self._listen(connection)
+            except Unavailable as error:
+                log.debug("announcements are not heard", error=error.message)
+            await asyncio.sleep(self._max_age)
+
+    async def _listen(self, connection: Connection) -> None:
+        closed = asyncio.Event()
+
+        def announced(*_: object) -> None:
+            self._read_at = 0.0
+
+        connection.add_termination_listener(lambda _: closed.set())
+        await connection.add_listener(CATALOG_CHANNEL, announced)
+        try:
+            announced()
+            await closed.wait()
+        finally:
+            if not connection.is_closed():
+                await connection.remove_listener(CATALOG_CHANNEL, announced)
+
+    def _fresh(self) -> Catalog | None:
+        return self._catalog if time.monotonic() - self._read_at < self._max_age else None

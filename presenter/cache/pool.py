@@ -1,0 +1,189 @@
+"""Connections to PostgreSQL: how they are made, waited for, and how their failures are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import asyncpg
+import structlog
+
+from presenter.config import DatabaseSettings
+from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, SchemaOutdated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+log = structlog.get_logger(__name__)
+
+_UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,
+)
+_BUSY = (
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ActiveSQLTransactionError,
+)
+_FOREIGN_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Tell PostgreSQL's failures in this project's words.
+
+    Raises DatabaseUnavailable, DatabaseBusy or SchemaOutdated; whatever is a bug of ours passes as it is.
+    """
+    try:
+        yield
+    except _BUSY as error:
+        raise DatabaseBusy(f"PostgreSQL gave up the transaction: {error}") from error
+    except _FOREIGN_SCHEMA as error:
+        raise SchemaOutdated(
+            f"the database's schema is not this version's ({error}): run `presenter migrate`"
+        ) from error
+    except _UNREACHABLE as error:
+        raise DatabaseUnavailable(f"PostgreSQL cannot be used: {str(error) or type(error).__name__}") from error
+    except asyncpg.DataError:
+        raise
+    except asyncpg.InterfaceError as error:
+        if "clos" in str(error):  # "connection is closed", "pool is closing": asyncpg has no class of its own for these
+            raise DatabaseUnavailable(f"PostgreSQL cannot be used: {error}") from error
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is and how to log in to it, as asyncpg.connect wants it."""
+
+    dsn: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    connect_timeout: float = 10.0
+
+    @classmethod
+    def of(cls, settings: DatabaseSettings) -> Address:
+        """The address the settings name. Raises ConfigError when DB_HOST is absent or DB_PARAMS makes no sense."""
+        if settings.host is None:
+            raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
+        params = dict(settings.params)
+        timeout = params.pop("connect_timeout", "10")
+        try:
+            connect_timeout = float(timeout)
+        except ValueError as error:
+            raise ConfigError(
+                f"DB_PARAMS is not usable: connect_timeout is {timeout!r}, not a number of seconds"
+            ) from error
+        host = f"[{settings.host}]" if ":" in settings.host else quote(settings.host, safe="")
+        dsn = f"postgresql://{host}:{settings.port}/{quote(settings.name or '', safe='')}"
+        return cls(
+            dsn=f"{dsn}?{urlencode(params)}" if params else dsn,
+            user=settings.user,
+            password=settings.password.get_secret_value() if settings.password else None,
+            connect_timeout=connect_timeout,
+        )
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """One connection outside any pool. Raises DatabaseUnavailable, and ConfigError for an unusable address."""
+        with translated():
+            try:
+                return await asyncpg.connect(**self.arguments())
+            except (asyncpg.exceptions.ClientConfigurationError, asyncpg.UndefinedObjectError) as error:
+                raise ConfigError(f"DB_PARAMS is not usable: {error}") from error
+
+    def arguments(self) -> dict[str, Any]:
+        """What asyncpg.connect and asyncpg.create_pool take."""
+        return {
+            "dsn": self.dsn,
+            "user": self.user,
+            "password": self.password,
+            "timeout": self.connect_timeout,
+            "server_settings": {"application_name": "resources-presenter", "jit": "off", "timezone": "UTC"},
+        }
+
+
+async def wait_until_ready(address: Address, patience: float) -> None:
+    """Return once the database accepts a connection.
+
+    Raises DatabaseUnavailable with the last reason when it does not within `patience` seconds.
+    """
+    deadline = time.monotonic() + patience
+    told = ""
+    while True:
+        try:
+            connection = await address.connect()
+        except DatabaseUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise DatabaseUnavailable(f"{error} (waited {patience:g} s, DB_READY_TIMEOUT)") from error
+            if str(error) != told:
+                told = str(error)
+                log.warning("waiting for the database", error=told)
+            await asyncio.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
+        else:
+            await connection.close()
+            return
+
+
+class Pool:
+    """A bounded number of connections whose JSON comes and goes as bytes."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, address: Address, *, size: int, command_timeout: float, **server_settings: str) -> Pool:
+        """Connect lazily, to at most `size` connections.
+
+        No statement may take longer than `command_timeout` seconds.
+        """
+        arguments = address.arguments()
+        arguments["server_settings"] |= server_settings
+        return cls(
+            await asyncpg.create_pool(
+                **arguments,
+                min_size=0,
+                max_size=size,
+                command_timeout=command_timeout,
+                init=_pass_json_as_bytes,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close all connections, waiting at most five seconds for those in use."""
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One connection for a while; failures inside the block are translated."""
+        with translated():
+            async with self._pool.acquire(timeout=10) as connection:
+                yield connection
+
+
+async def _pass_json_as_bytes(connection: Connection) -> None:
+    """PostgreSQL's binary jsonb is its text behind a version byte, so that no JSON needs to be decoded here."""
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda document: b"\x01" + document,
+        decoder=lambda document: document[1:],
+    )

@@ -1,0 +1,100 @@
+"""The model of a read: filters, sort, scope and position, and the page that answers it.
+
+It knows nothing of HTTP's parameter names, so that other dialects can be spoken on top of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Literal
+
+import msgspec
+
+from presenter.cache.scope import Leg
+from presenter.cache.tables import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID
+
+KeyValue = datetime | str | int
+Position = tuple[KeyValue, ...]
+"""Where a page ended: the values of the sort's keys in its last row."""
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One key of an order: its SQL over `resources`, and its PostgreSQL type."""
+
+    sql: str
+    type: Literal["timestamptz", "text", "uuid", "integer"]
+
+
+_UID = SortKey("uid", "text")
+_TYPE = SortKey("type_id", "integer")
+
+
+class Sort(Enum):
+    """The orders there are. Each is total and never NULL, and has two indexes: over a type, and within a namespace.
+
+    Objects without a composition id sort last: as the greatest id when ascending, as the least when descending.
+    """
+
+    CREATED_AT = (SortKey("created_at", "timestamptz"), _UID, _TYPE)
+    UPDATED_AT = (SortKey("updated_at", "timestamptz"), _UID, _TYPE)
+    NAME = (SortKey("name", "text"), _UID, _TYPE)
+    NAMESPACE_AND_NAME = (SortKey("namespace", "text"), SortKey("name", "text"), _UID, _TYPE)
+    GLOBAL_UID = (SortKey(GLOBAL_UID, "text"), _TYPE)
+    COMPOSITION_ASCENDING = (SortKey(COMPOSITION_OR_LAST, "uuid"), _UID, _TYPE)
+    COMPOSITION_DESCENDING = (SortKey(COMPOSITION_OR_FIRST, "uuid"), _UID, _TYPE)
+
+    @property
+    def keys(self) -> tuple[SortKey, ...]:
+        """What is compared, in this order."""
+        keys: tuple[SortKey, ...] = self.value
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What an object must be like; None: anything. `labels` are pairs it must carry, all of them."""
+
+    name: str | None = None
+    name_contains: str | None = None
+    labels: tuple[tuple[str, str], ...] | None = None
+    since: datetime | None = None
+    composition_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One page: at most `limit` objects that match, in order, after a position; `raw`, `status`: with documents."""
+
+    legs: tuple[Leg, ...]
+    sort: Sort
+    descending: bool
+    limit: int
+    filters: Filters = field(default_factory=Filters)
+    after: Position | None = None
+    raw: bool = False
+    status: bool = False
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An object as the cache has it. `raw` and `status` are JSON, None when not asked for or not there."""
+
+    type_id: int
+    uid: str
+    namespace: str
+    name: str
+    version: str
+    created_at: datetime
+    updated_at: datetime
+    composition_id: str | None
+    raw: bytes | None
+    status: bytes | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows in order, and where to go on; `next` is None on the last page."""
+
+    rows: list[Row]
+    next: Position | None

@@ -1,0 +1,80 @@
+"""What a caller may see, in the terms the reads apply: of each type everything, some namespaces, or single objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What of one type may be seen: everything, what lies in some namespaces, and what bears some names.
+
+    `names` hold in every namespace and at the cluster scope; `objects` are pairs of a namespace and a name.
+    Made by `Grant.of`, two grants are equal exactly when they allow the same.
+    """
+
+    everything: bool = False
+    namespaces: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    objects: frozenset[tuple[str, str]] = frozenset()
+
+    @classmethod
+    def of(
+        cls, namespaces: Collection[str] = (), names: Collection[str] = (), objects: Collection[tuple[str, str]] = ()
+    ) -> Grant:
+        """The grant that allows all of these and says nothing twice."""
+        namespaces, names = frozenset(namespaces), frozenset(names)
+        alone = ((namespace, name) for namespace, name in objects if namespace not in namespaces and name not in names)
+        return cls(namespaces=namespaces, names=names, objects=frozenset(alone))
+
+    def covers(self, namespace: str, name: str = "") -> bool:
+        """Whether an object may be seen ('' as its namespace: a cluster-scoped one).
+
+        Without a name: whether all objects of the namespace may be.
+        """
+        if self.everything or namespace in self.namespaces:
+            return True
+        return name != "" and (name in self.names or (namespace, name) in self.objects)
+
+
+NOTHING = Grant()
+EVERYTHING = Grant(everything=True)
+
+Scope = Mapping[int, Grant]
+"""By type id; a type that is not in it may not be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One stretch of an index that a page may walk: a type, whole (`namespace` None) or within one namespace."""
+
+    type_id: int
+    namespace: str | None = None
+
+
+def legs(
+    scope: Scope,
+    cluster_scoped: Sequence[int],
+    namespaced: Sequence[int],
+    namespace: str | None,
+    name: str | None = None,
+) -> Iterator[Leg]:
+    """The stretches that hold what was asked for and may be seen.
+
+    `namespace` None asks for all namespaces; it does not concern the cluster-scoped types. `name` None asks for any:
+    what may be seen by its name only is on no stretch then. With a name, the query must filter by it.
+    """
+    for type_id in cluster_scoped:
+        if scope.get(type_id, NOTHING).covers("", name or ""):
+            yield Leg(type_id)
+    for type_id in namespaced:
+        grant = scope.get(type_id, NOTHING)
+        if namespace is not None:
+            if grant.covers(namespace, name or ""):
+                yield Leg(type_id, namespace)
+        elif grant.everything or name in grant.names:
+            yield Leg(type_id)
+        else:
+            named = {where for where, which in grant.objects if which == name}
+            yield from (Leg(type_id, allowed) for allowed in sorted(grant.namespaces | named))

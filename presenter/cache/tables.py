@@ -1,0 +1,116 @@
+"""The schema, as Alembic's target. Statements live in `writer` and `pages`, migrations in `presenter.migrations`.
+
+Identity of an object is (cluster, group, resource, uid): `type_id` stands for the first three. Text is collated "C",
+so that the database sorts as Kubernetes and Python do, whatever locale it was made with.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+metadata = sa.MetaData()
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(collation="C"), nullable=nullable)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+clusters = sa.Table(
+    "clusters",
+    metadata,
+    sa.Column("name", sa.Text(collation="C"), primary_key=True),
+    sa.Column("uid", sa.Text(collation="C"), nullable=False),  # of the kube-system namespace
+    sa.Column("watch", pg.ARRAY(sa.Text), nullable=False),  # the WATCH patterns
+    sa.Column("secret_data", sa.Boolean, nullable=False),  # whether the values of Secrets are kept
+    sa.Column("discovered_at", sa.DateTime(timezone=True)),  # when all its types were declared
+)
+
+resource_types = sa.Table(
+    "resource_types",
+    metadata,
+    sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("cluster", sa.Text(collation="C"), sa.ForeignKey("clusters.name"), nullable=False),
+    _text("api_group"),
+    _text("resource"),
+    _text("version"),
+    sa.Column("versions", pg.ARRAY(sa.Text), nullable=False),  # all that are served
+    _text("kind"),
+    sa.Column("namespaced", sa.Boolean, nullable=False),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),  # +1 when resourceVersions went back
+    sa.UniqueConstraint("cluster", "api_group", "resource", name="resource_types_identity"),
+)
+
+watches = sa.Table(
+    "watches",
+    metadata,
+    sa.Column("type_id", sa.Integer, sa.ForeignKey("resource_types.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("namespace", sa.Text(collation="C"), primary_key=True),  # '': all
+    sa.Column("state", sa.Text, nullable=False, server_default="pending"),
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.Column("checkpoint", sa.Text),  # the resourceVersion up to which the rows are complete
+    _time("synced_at", nullable=True),
+    _time("last_event_at", nullable=True),
+)
+
+# What a list in progress has named so far; its last transaction deletes every row that is not here.
+listed = sa.Table(
+    "listed",
+    metadata,
+    sa.Column("list_id", sa.BigInteger, nullable=False),
+    _text("uid"),
+    sa.Column("listed_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+    sa.Index("listed_list", "list_id"),
+    prefixes=["UNLOGGED"],
+)
+
+resources = sa.Table(
+    "resources",
+    metadata,
+    sa.Column("cluster", sa.Text(collation="C"), primary_key=True),
+    sa.Column("type_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("uid", sa.Text(collation="C"), primary_key=True),
+    _text("namespace"),
+    _text("name"),
+    _text("version"),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("resource_version", sa.Numeric),  # NULL: the API server's is not a number
+    _time("created_at"),
+    _time("updated_at"),
+    sa.Column("composition_id", pg.UUID(as_uuid=False)),
+    sa.Column("labels", pg.JSONB, nullable=False),
+    sa.Column("raw", pg.JSONB, nullable=False),
+)
+
+# Written as PostgreSQL prints them, so that Alembic sees them unchanged.
+GLOBAL_UID = "((cluster || ':'::text) || uid)"
+COMPOSITION_OR_LAST = "COALESCE(composition_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
+COMPOSITION_OR_FIRST = "COALESCE(composition_id, '00000000-0000-0000-0000-000000000000'::uuid)"
+TYPED_LABELS = """(labels || ((('{"": '::text || (type_id)::text) || '}'::text))::jsonb)"""
+"""Labels with the type added under the one key that is never a label's: one containment covers both, in one GIN."""
+
+_ORDERS = {
+    "created_at": ("created_at", "uid"),
+    "updated_at": ("updated_at", "uid"),
+    "name": ("name", "uid"),
+    "global_uid": (GLOBAL_UID,),
+    "composition_asc": (COMPOSITION_OR_LAST, "uid"),
+    "composition_desc": (COMPOSITION_OR_FIRST, "uid"),
+}
+for _name, _columns in _ORDERS.items():
+    _keys = [resources.c[column] if column in resources.c else sa.text(column) for column in _columns]
+    sa.Index(f"resources_{_name}", resources.c.type_id, *_keys)
+    # With the namespace before the name this one also serves the sort by namespace and name over all namespaces.
+    sa.Index(f"resources_namespace_{_name}", resources.c.type_id, resources.c.namespace, *_keys)
+
+sa.Index(
+    "resources_labels",
+    sa.text(f"{TYPED_LABELS} jsonb_path_ops"),
+    postgresql_using="gin",
+    postgresql_with={"fastupdate": "off"},
+    _table=resources,
+)

@@ -1,0 +1,363 @@
+"""Every write. What the API server said becomes rows, in transactions that carry their checkpoint with them.
+
+One writer serialises its transactions, so that `updated_at` grows in the order of commits and no reader who asks for
+what changed since a moment misses a row that was committed late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presenter.resource import ALL_NAMESPACES, Event, Object, ResourceType, State, Watch
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from presenter.cache.pool import Connection, Pool
+
+CATALOG_CHANNEL = "presenter_catalog"
+"""Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
+
+RULES_GROUP = "rbac.authorization.k8s.io"
+
+log = structlog.get_logger(__name__)
+
+# -- statements ------------------------------------------------------------------------------------------------------
+
+_OPEN_CLUSTER = """
+INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,
+    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END
+"""
+_CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
+
+# Types begin anew: nothing is resumed or served before it was listed, and every row is written again.
+_BEGIN_ANEW = """
+WITH types AS (
+    UPDATE resource_types SET epoch = epoch + 1
+    WHERE cluster = $1 AND ($2::text IS NULL OR (api_group = '' AND resource = $2)) RETURNING id
+)
+UPDATE watches SET checkpoint = NULL, synced_at = NULL, state = 'pending' WHERE type_id IN (SELECT id FROM types)
+"""
+
+_NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
+_FORGET_CHECKPOINTS = "UPDATE watches SET checkpoint = NULL WHERE type_id = $1"
+
+_KNOWN_TYPES = """
+SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types WHERE cluster = $1 ORDER BY id
+"""
+
+_DECLARE_TYPE = """
+INSERT INTO resource_types AS known (cluster, api_group, resource, version, versions, kind, namespaced)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT ON CONSTRAINT resource_types_identity DO UPDATE
+SET version = excluded.version, versions = excluded.versions, kind = excluded.kind, namespaced = excluded.namespaced
+RETURNING id,
+    (SELECT version FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3) AS previous_version
+"""
+
+_DECLARE_WATCHES = """
+INSERT INTO watches (type_id, namespace) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
+"""
+
+_DROP_OTHER_WATCHES = "DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[])"
+_DROP_OTHER_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($3::text[])"
+
+_FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
+_FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
+_TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
+
+_DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock_timestamp()) WHERE name = $1"
+
+_ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
+
+_CHECKPOINT = "SELECT checkpoint FROM watches WHERE type_id = $1 AND namespace = $2"
+# That a watch is live is news of the cluster too: nothing has happened since its checkpoint but what will follow.
+_SET_STATE = """
+UPDATE watches SET state = $3, error = $4,
+    last_event_at = CASE WHEN $3 = 'live' THEN clock_timestamp() ELSE last_event_at END
+WHERE type_id = $1 AND namespace = $2
+"""
+
+_REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
+_FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
+_FORGET_ABANDONED = "DELETE FROM listed WHERE listed_at < now() - interval '1 day'"
+
+# Read first, write what differs: a list after a restart finds nearly every row as it left it.
+_STORED = """
+SELECT uid, r.resource_version, r.version
+FROM resources r JOIN resource_types t ON t.id = r.type_id
+WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch = t.epoch
+"""
+
+# An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
+# Equal versions differ only when the type is now watched in another version, and then only in the body.
+_UPSERT = """
+INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
+    uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+SELECT $1, $2, t.epoch, clock_timestamp(), o.*
+FROM resource_types t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[],
+    $9::uuid[], $10::jsonb[], $11::jsonb[])
+    AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+WHERE t.id = $2
+ON CONFLICT (cluster, type_id, uid) DO UPDATE
+SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
+    version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
+    composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
+WHERE stored.epoch < excluded.epoch
+    OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
+    OR stored.resource_version < excluded.resource_version
+    OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
+"""
+
+_DELETE = """
+DELETE FROM resources stored USING unnest($3::text[], $4::numeric[]) AS gone (uid, resource_version)
+WHERE stored.cluster = $1 AND stored.type_id = $2 AND stored.uid = gone.uid
+    AND (stored.resource_version IS NULL OR gone.resource_version IS NULL
+         OR stored.resource_version <= gone.resource_version)
+"""
+
+# What the list did not name is gone, unless it was written after the list was taken.
+_SWEEP = """
+DELETE FROM resources stored
+WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
+    AND (resource_version IS NULL OR $4::numeric IS NULL OR resource_version <= $4::numeric
+         OR epoch < (SELECT epoch FROM resource_types WHERE id = $2))
+    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $5 AND listed.uid = stored.uid)
+"""
+# `listed` is newer than its statistics, by which the planner would compare every row with every other.
+_SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
+
+_LIST_FINISHED = """
+UPDATE watches SET checkpoint = $3, state = 'live', error = '',
+    synced_at = clock_timestamp(), last_event_at = clock_timestamp()
+WHERE type_id = $1 AND namespace = $2
+"""
+
+_ADVANCED = """
+UPDATE watches SET checkpoint = coalesce($3, checkpoint), state = 'live', error = '', last_event_at = clock_timestamp()
+WHERE type_id = $1 AND namespace = $2
+"""
+
+
+class Writer:
+    """Writes what one cluster's API server says.
+
+    Every method is one transaction and raises DatabaseUnavailable or DatabaseBusy when it may not have been committed:
+    the caller then starts again from `checkpoint`, which tells.
+    """
+
+    def __init__(self, pool: Pool, cluster: str) -> None:
+        self._pool = pool
+        self._cluster = cluster
+        self._turn = asyncio.Lock()
+        self._lists: dict[Watch, int] = {}
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self._turn, self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+    # -- what is watched -----------------------------------------------------------------------------------------------
+
+    async def open_cluster(self, uid: str, watch: Sequence[str], *, secret_data: bool = False) -> None:
+        """Record which cluster this is, by the uid of its kube-system namespace, and what is kept of it.
+
+        `watch` are the patterns of WATCH; `secret_data` says whether the values of Secrets are kept. Another cluster
+        behind the same name begins a new epoch: nothing is resumed, and lower resourceVersions win. So do Secrets when
+        their values are to be kept, or no longer.
+        """
+        async with self._transaction() as connection:
+            before = await connection.fetchrow(_CLUSTER, self._cluster)
+            await connection.execute(_OPEN_CLUSTER, self._cluster, uid, list(watch), secret_data)
+            if before is not None and before["uid"] != uid:
+                log.warning(
+                    "another cluster answers under this name", cluster=self._cluster, was=before["uid"], now=uid
+                )
+                await connection.execute(_BEGIN_ANEW, self._cluster, None)
+            elif before is not None and before["secret_data"] != secret_data:
+                await connection.execute(_BEGIN_ANEW, self._cluster, "secrets")
+            await connection.execute(_ANNOUNCE)
+
+    async def known_types(self) -> list[ResourceType]:
+        """The types the cache has of this cluster, from this run or an earlier one."""
+        async with self._pool.connection() as connection:
+            rows = await connection.fetch(_KNOWN_TYPES, self._cluster)
+        return [type_of(row) for row in rows]
+
+    async def declare(self, type: ResourceType, namespaces: Sequence[str] = (ALL_NAMESPACES,)) -> list[Watch]:
+        """Make the type and its watches known, one for each namespace; watches no longer wanted go, with their rows.
+
+        A type that is now watched in another version loses its checkpoints, so that its bodies are read anew.
+        """
+        async with self._transaction() as connection:
+            declared = await connection.fetchrow(
+                _DECLARE_TYPE,
+                self._cluster,
+                type.group,
+                type.resource,
+                type.version,
+                list(type.versions),
+                type.kind,
+                type.namespaced,
+            )
+            assert declared is not None  # INSERT … DO UPDATE … RETURNING always returns its row
+            type_id: int = declared["id"]
+            if declared["previous_version"] not in (None, type.version):
+                await connection.execute(_FORGET_CHECKPOINTS, type_id)
+            await connection.execute(_DROP_OTHER_WATCHES, type_id, list(namespaces))
+            if ALL_NAMESPACES not in namespaces:
+                await connection.execute(_DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
+            await connection.execute(_DECLARE_WATCHES, type_id, list(namespaces))
+            await connection.execute(_ANNOUNCE)
+        return [Watch(type_id, type, namespace) for namespace in namespaces]
+
+    async def forget(self, type: ResourceType) -> None:
+        """Purge the type with its watches and rows."""
+        async with self._transaction() as connection:
+            type_id = await connection.fetchval(_TYPE_ID, self._cluster, type.group, type.resource)
+            await connection.execute(_FORGET_ROWS, self._cluster, type_id)
+            await connection.execute(_FORGET_TYPE, type_id)
+            await connection.execute(_ANNOUNCE)
+
+    async def discovered(self) -> None:
+        """Say that every type the cluster has and WATCH selects has been declared."""
+        async with self._transaction() as connection:
+            await connection.execute(_DISCOVERED, self._cluster)
+            await connection.execute(_ANNOUNCE)
+
+    # -- how far a watch is --------------------------------------------------------------------------------------------
+
+    async def checkpoint(self, watch: Watch) -> str | None:
+        """The resourceVersion up to which the rows are complete; None: only a list can tell."""
+        async with self._pool.connection() as connection:
+            checkpoint: str | None = await connection.fetchval(_CHECKPOINT, watch.type_id, watch.namespace)
+        return checkpoint
+
+    async def set_state(self, watch: Watch, state: State, error: str = "") -> None:
+        """Say how the watch stands, and what is wrong with it."""
+        async with self._transaction() as connection:
+            await connection.execute(_SET_STATE, watch.type_id, watch.namespace, state, error)
+
+    async def new_epoch(self, watch: Watch) -> None:
+        """Accept that resourceVersions went back: forget the type's checkpoints and let lower versions overwrite."""
+        async with self._transaction() as connection:
+            await connection.execute(_NEW_EPOCH, watch.type_id)
+            await connection.execute(_FORGET_CHECKPOINTS, watch.type_id)
+
+    # -- objects -------------------------------------------------------------------------------------------------------
+
+    async def begin_list(self, watch: Watch) -> None:
+        """Start a list. What it names is kept under an id of its own, so that a list broken off has no say in it."""
+        broken_off = self._lists.get(watch)
+        self._lists[watch] = secrets.randbits(63)
+        async with self._transaction() as connection:
+            await connection.execute(_FORGET_LISTED, broken_off)
+            await connection.execute(_FORGET_ABANDONED)
+            await connection.execute(_SET_STATE, watch.type_id, watch.namespace, "syncing", "")
+
+    async def list_page(self, watch: Watch, objects: Sequence[Object]) -> None:
+        """Store one page of a list: what differs is written, everything is remembered for the sweep."""
+        uids = [object.uid for object in objects]
+        async with self._transaction() as connection:
+            await connection.execute(_REMEMBER_LISTED, self._lists[watch], uids)
+            rows = await connection.fetch(_STORED, self._cluster, watch.type_id, uids)
+            stored = {row["uid"]: (row["resource_version"], row["version"]) for row in rows}
+            await self._upsert(connection, watch, [o for o in objects if not _is_stored(o, stored.get(o.uid))])
+
+    async def finish_list(self, watch: Watch, resource_version: str) -> None:
+        """Delete what the list did not name and take its resourceVersion as the checkpoint."""
+        async with self._transaction() as connection:
+            await connection.execute(_SWEEP_BY_HASH)
+            swept = await connection.execute(
+                _SWEEP,
+                self._cluster,
+                watch.type_id,
+                watch.namespace,
+                _number(resource_version),
+                self._lists[watch],
+            )
+            await connection.execute(_FORGET_LISTED, self._lists[watch])
+            await connection.execute(_LIST_FINISHED, watch.type_id, watch.namespace, resource_version)
+            await connection.execute(_ANNOUNCE)
+        log.info("listed", type=str(watch), resource_version=resource_version, swept=int(swept.split()[-1]))
+
+    async def apply(self, watch: Watch, events: Sequence[Event], checkpoint: str | None) -> None:
+        """Store a run of events and, with them, the resourceVersion they reach up to (None: as before)."""
+        last = _last_of_each(events)
+        upserts = [event.object for event in last if event.change == "upsert"]
+        deletes = [event.object for event in last if event.change == "delete"]
+        async with self._transaction() as connection:
+            if deletes:
+                await connection.execute(
+                    _DELETE,
+                    self._cluster,
+                    watch.type_id,
+                    [object.uid for object in deletes],
+                    [object.resource_version for object in deletes],
+                )
+            await self._upsert(connection, watch, upserts)
+            await connection.execute(_ADVANCED, watch.type_id, watch.namespace, checkpoint)
+            if events and watch.type.group == RULES_GROUP:
+                await connection.execute(_ANNOUNCE)
+
+    async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:
+        if not objects:
+            return
+        newest = {object.uid: object for object in objects}.values()
+        await connection.execute(
+            _UPSERT,
+            self._cluster,
+            watch.type_id,
+            [object.uid for object in newest],
+            [object.namespace for object in newest],
+            [object.name for object in newest],
+            [object.version for object in newest],
+            [object.resource_version for object in newest],
+            [object.created_at for object in newest],
+            [object.composition_id for object in newest],
+            [object.labels for object in newest],
+            [object.raw for object in newest],
+        )
+
+
+def type_of(row: asyncpg.Record) -> ResourceType:
+    """The type that a row of `resource_types` describes."""
+    return ResourceType(
+        group=row["api_group"],
+        version=row["version"],
+        resource=row["resource"],
+        kind=row["kind"],
+        namespaced=row["namespaced"],
+        versions=tuple(row["versions"]),
+    )
+
+
+def _last_of_each(events: Sequence[Event]) -> list[Event]:
+    """The last event of each object: that of the highest resourceVersion, or, where one is no number, the latest."""
+    last: dict[str, Event] = {}
+    for event in events:
+        before = last.get(event.object.uid)
+        if before is None or not _is_older(event.object, before.object):
+            last[event.object.uid] = event
+    return list(last.values())
+
+
+def _is_older(object: Object, than: Object) -> bool:
+    if object.resource_version is None or than.resource_version is None:
+        return False
+    return object.resource_version < than.resource_version
+
+
+def _is_stored(object: Object, stored: tuple[object, str] | None) -> bool:
+    return object.resource_version is not None and stored == (object.resource_version, object.version)
+
+
+def _number(resource_version: str) -> int | None:
+    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else None

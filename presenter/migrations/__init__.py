@@ -1,0 +1,1 @@
+"""Alembic migrations; they ship inside the package so that `presenter migrate` works wherever it is installed."""
