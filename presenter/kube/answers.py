@@ -1,0 +1,86 @@
+"""What the API server's refusals mean: HTTP statuses and Status objects as ClusterErrors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+
+from presenter.errors import (
+    ClusterError,
+    ClusterForbidden,
+    ClusterNotFound,
+    ClusterUnavailable,
+    ResourceExpired,
+)
+
+
+class InStreamError(ClusterUnavailable):
+    """An ERROR event other than 410, sent under a 200: the server gave this watch up."""
+
+
+class _Details(msgspec.Struct):
+    retry_after_seconds: float | None = msgspec.field(default=None, name="retryAfterSeconds")
+
+
+class _Status(msgspec.Struct):
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+    details: _Details | None = None
+
+
+_EXPIRED_REASONS = {"Expired", "Gone"}
+
+
+def refusal(request: str, code: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
+    """The error that an answer with an HTTP status of 400 or more stands for."""
+    status = _status(body)
+    text = f"{request} was answered with {code} {_phrase(code)}"
+    if status.message:
+        text = f"{text}: {status.message}"
+    return _kind(code)(text, code=code, delay=_delay(headers, status))
+
+
+def in_stream(request: str, body: bytes | msgspec.Raw) -> ClusterError:
+    """The error that the Status of an ERROR event stands for."""
+    status = _status(body)
+    said = f"{status.code or 'no code'} {status.message or status.reason}".rstrip()
+    text = f"{request} was ended by the API server: {said}"
+    if status.code == HTTPStatus.GONE or status.reason in _EXPIRED_REASONS:
+        return ResourceExpired(text, code=HTTPStatus.GONE)
+    return InStreamError(text, code=status.code, delay=_delay({}, status))
+
+
+def _status(body: bytes | msgspec.Raw) -> _Status:
+    try:
+        return msgspec.json.decode(body, type=_Status)
+    except msgspec.DecodeError:
+        return _Status()  # a proxy's HTML page: the HTTP status says all there is to know
+
+
+def _phrase(code: int) -> str:
+    try:
+        return HTTPStatus(code).phrase
+    except ValueError:
+        return "(unknown)"
+
+
+def _kind(code: int) -> type[ClusterError]:
+    if code == HTTPStatus.GONE:
+        return ResourceExpired
+    if code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return ClusterForbidden
+    if code == HTTPStatus.NOT_FOUND:
+        return ClusterNotFound
+    if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ClusterUnavailable
+    return ClusterError
+
+
+def _delay(headers: Mapping[str, str], status: _Status) -> float | None:
+    text = headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    return status.details.retry_after_seconds if status.details else None

@@ -1,0 +1,225 @@
+"""One reflector for every watch: discovery decides who runs, and no failure stops the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+import structlog
+
+from presenter.cache.writer import Writer
+from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
+from presenter.kube.backoff import Backoff
+from presenter.kube.client import KubeClient
+from presenter.kube.discovery import Discovered, Discovery
+from presenter.kube.reflector import Reflector
+from presenter.kube.timings import Timings
+from presenter.patterns import Patterns
+from presenter.resource import ALL_NAMESPACES, ResourceType, Watch
+
+CONCURRENT_LISTS = 4
+SETTLING_ROUNDS = 5
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    type: ResourceType
+    tasks: list[asyncio.Task[None]]
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class Supervisor:
+    """Watches everything that `patterns` select, in `namespaces` or, without any, in all.
+
+    The types are looked up again and again: new ones start, a type that is served in another version starts
+    over, one that is gone is forgotten with its rows.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        writer: Writer,
+        patterns: Patterns,
+        *,
+        namespaces: Sequence[str] = (),
+        timings: Timings | None = None,
+        secret_data: bool = False,
+    ) -> None:
+        self._client = client
+        self._writer = writer
+        self._patterns = patterns
+        self._namespaces = tuple(namespaces)
+        self._timings = timings or Timings()
+        self._secret_data = secret_data
+        self._discovery = Discovery(client)
+        self._lists = asyncio.Semaphore(CONCURRENT_LISTS)
+        self._rediscover = asyncio.Event()
+        self._settling = 0
+        self._cluster_uid: str | None = None
+        self._discovered = False
+        self._leftover: dict[str, ResourceType] = {}
+        self._running: dict[str, _Running] = {}
+        self._told: str | None = None
+
+    async def run(self) -> None:
+        """Supervise until cancelled; then every reflector has ended."""
+        backoff = Backoff(self._timings.backoff)
+        try:
+            while True:
+                try:
+                    await self._look()
+                except (ClusterError, Unavailable) as error:
+                    self._tell(error)
+                    await asyncio.sleep(backoff.next(error.delay if isinstance(error, ClusterError) else None))
+                else:
+                    self._tell(None)
+                    await self._pause()
+        finally:
+            await self._stop_all()
+
+    async def _look(self) -> None:
+        """One look at the cluster: which is it, which types has it, who must run. Safe to repeat."""
+        cluster_uid = await self._identify()
+        if cluster_uid != self._cluster_uid:
+            await self._open(cluster_uid)
+        await self._reconcile(await self._discovery.read())
+        if not self._discovered:
+            await self._writer.discovered()
+            self._discovered = True
+
+    async def _pause(self) -> None:
+        """Wait for the next look: a while, or until something hints at other types, which show a bit late."""
+        if self._settling:
+            self._settling -= 1
+            await asyncio.sleep(self._timings.settling)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timings.discovery):
+                await self._rediscover.wait()
+            self._rediscover.clear()
+            self._settling = SETTLING_ROUNDS
+
+    # -- which cluster ---------------------------------------------------------------------------------------
+
+    async def _identify(self) -> str:
+        try:
+            return await self._client.cluster_uid()
+        except ClusterForbidden as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                raise
+            if self._cluster_uid is None:
+                log.warning("another cluster behind the same address would go unnoticed", error=str(error))
+            return self._cluster_uid or ""
+
+    async def _open(self, cluster_uid: str) -> None:
+        await self._stop_all()
+        await self._writer.open_cluster(cluster_uid, self._patterns.texts, secret_data=self._secret_data)
+        self._leftover = {}
+        for known in await self._writer.known_types():
+            if self._patterns.selects(known.group, known.resource):
+                self._leftover[known.name] = known
+            else:
+                log.info("no longer in WATCH, forgotten", type=known.name)
+                await self._writer.forget(known)
+        self._cluster_uid = cluster_uid
+
+    # -- which types -----------------------------------------------------------------------------------------
+
+    async def _reconcile(self, discovered: Discovered) -> None:
+        known = self._leftover | {name: running.type for name, running in self._running.items()}
+        wanted = {
+            found.name: found for found in discovered.types if self._patterns.selects(found.group, found.resource)
+        }
+        for name, found in wanted.items():
+            # Half the truth about a group is no reason to switch a version.
+            await self._keep(known.get(name, found) if found.group in discovered.incomplete else found)
+        for name in known.keys() - wanted.keys():
+            absent = known[name]
+            if absent.group not in discovered.incomplete and await self._is_gone(absent):
+                await self._forget(absent)
+            else:
+                await self._keep(absent)
+
+    async def _keep(self, resource_type: ResourceType) -> None:
+        """See to it that the type is watched as it is described."""
+        running = self._running.get(resource_type.name)
+        if running is not None and running.type == resource_type:
+            return
+        if running is not None and replace(running.type, versions=resource_type.versions) != resource_type:
+            log.info("type changed", type=resource_type.name, version=resource_type.version)
+            await running.stop()
+            del self._running[resource_type.name]
+            running = None
+        watches = await self._writer.declare(resource_type, self._scope(resource_type))
+        if running is not None:
+            running.type = resource_type  # only `versions` differs, which nobody watches
+            return
+        tasks = [asyncio.create_task(self._reflect(watch), name=f"watch {watch}") for watch in watches]
+        self._running[resource_type.name] = _Running(resource_type, tasks)
+        self._leftover.pop(resource_type.name, None)
+
+    def _scope(self, resource_type: ResourceType) -> tuple[str, ...]:
+        return self._namespaces if resource_type.namespaced and self._namespaces else (ALL_NAMESPACES,)
+
+    async def _is_gone(self, resource_type: ResourceType) -> bool:
+        """Whether the API server truly does not serve the type, whatever discovery says."""
+        try:
+            await self._client.list_page(resource_type, self._scope(resource_type)[0], limit=1)
+        except ClusterNotFound:
+            return True
+        except ClusterError:
+            return False
+        return False
+
+    async def _forget(self, resource_type: ResourceType) -> None:
+        log.info("type is gone, forgotten", type=resource_type.name)
+        running = self._running.pop(resource_type.name, None)
+        if running is not None:
+            await running.stop()
+        self._leftover[resource_type.name] = resource_type  # until it is forgotten for good
+        await self._writer.forget(resource_type)
+        del self._leftover[resource_type.name]
+
+    # -- who runs --------------------------------------------------------------------------------------------
+
+    async def _reflect(self, watch: Watch) -> None:
+        backoff = Backoff(self._timings.backoff)
+        while True:
+            reflector = Reflector(
+                self._client,
+                self._writer,
+                watch,
+                lists=self._lists,
+                rediscover=self._rediscover.set,
+                timings=self._timings,
+                secret_data=self._secret_data,
+            )
+            try:
+                await reflector.run()
+            except Exception as error:  # a bug that one type meets must not stop the others
+                log.exception("reflector crashed", type=str(watch))
+                with suppress(Unavailable):
+                    await self._writer.set_state(watch, "error", f"internal error, see the log: {error!r}")
+            await asyncio.sleep(backoff.next())
+
+    async def _stop_all(self) -> None:
+        running, self._running = self._running, {}
+        await asyncio.gather(*(each.stop() for each in running.values()))
+
+    def _tell(self, error: ClusterError | Unavailable | None) -> None:
+        text = None if error is None else str(error)
+        if text != self._told:
+            self._told = text
+            if text is None:
+                log.info("cluster is reached again")
+            else:
+                log.warning("cluster cannot be followed", error=text)

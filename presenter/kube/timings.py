@@ -1,0 +1,26 @@
+"""How long the Kubernetes edge waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from presenter.kube.backoff import BackoffTimings
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All in seconds. The defaults suit a real API server; most are those of client-go."""
+
+    backoff: BackoffTimings = field(default_factory=BackoffTimings)
+    watch: tuple[int, int] = (300, 600)
+    """A watch is asked to last a random time between these, so that not all end together."""
+    instant: float = 1.0
+    """A watch that ends sooner without any event is an error."""
+    silence: float = 90.0
+    """Without anything for so long, where bookmarks (one a minute) were seen before, a connection is dead."""
+    forbidden: float = 60.0
+    """Between tries of what RBAC forbids."""
+    discovery: float = 30.0
+    """Between looks at discovery."""
+    settling: float = 1.0
+    """Between the looks that follow a changed CRD or APIService: discovery shows it a little later."""
