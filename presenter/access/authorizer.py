@@ -1,0 +1,61 @@
+"""From an identity to a scope: what of each type a caller may see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from presenter.access.identity import Identity
+    from presenter.access.rules import RulesOfClusters
+    from presenter.cache.catalog import CachedType, CatalogReader
+    from presenter.cache.scope import Grant, Scope
+
+Verb = Literal["get", "list"]
+
+
+class Authorizer(Protocol):
+    """Decides before any data is returned. What cannot be decided raises Unavailable: it is never allowed."""
+
+    async def scope(
+        self, identity: Identity, verb: Verb, types: Sequence[CachedType], *, namespace: str | None, name: str | None
+    ) -> Scope:
+        """What of these types the caller may see with this verb.
+
+        Asked for is one namespace or (None) all of them, and one name or (None) any.
+        """
+
+    async def allowed(self, identity: Identity, verb: Verb, cached: CachedType, namespace: str, name: str) -> bool:
+        """Whether the caller may see one object with this verb."""
+
+
+class RbacAuthorizer:
+    """Decides by the cluster's own RBAC rules, in memory.
+
+    `list_verb` is the verb that a list takes: `get` gives the looser rule of those who depend on it.
+    """
+
+    def __init__(self, catalog: CatalogReader, rules: RulesOfClusters, list_verb: Verb = "list") -> None:
+        self._catalog = catalog
+        self._rules = rules
+        self._list_verb = list_verb
+
+    async def scope(
+        self, identity: Identity, verb: Verb, types: Sequence[CachedType], *, namespace: str | None, name: str | None
+    ) -> Scope:
+        """Each type by the rules of its own cluster; these do not depend on what else was asked for."""
+        return {cached.id: await self._grant(identity, verb, cached) for cached in types}
+
+    async def allowed(self, identity: Identity, verb: Verb, cached: CachedType, namespace: str, name: str) -> bool:
+        """Whether one object may be seen, for its namespace or its name."""
+        return (await self._grant(identity, verb, cached)).covers(namespace, name)
+
+    async def _grant(self, identity: Identity, verb: Verb, cached: CachedType) -> Grant:
+        rules = await self._rules.current(cached.cluster, await self._catalog.current())
+        return rules.grant(
+            identity,
+            self._list_verb if verb == "list" else verb,
+            cached.type.group,
+            cached.type.resource,
+            namespaced=cached.type.namespaced,
+        )

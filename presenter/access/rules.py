@@ -1,0 +1,113 @@
+"""Each cluster's RBAC rules, kept in memory and as fresh as the cache.
+
+Read from PostgreSQL alone, so that every replica decides alike and no request costs a call to an API server. The
+checkpoints of the RBAC watches tell when there is something to read: every write to their rows moves one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presenter.access.rbac import API_GROUP, Kind, RbacRules
+from presenter.cache.replica import Replica
+from presenter.errors import Unavailable
+
+if TYPE_CHECKING:
+    from presenter.cache.catalog import CachedType, Catalog
+    from presenter.cache.pool import Pool
+
+KINDS: Mapping[str, Kind] = {
+    "roles": "Role",
+    "clusterroles": "ClusterRole",
+    "rolebindings": "RoleBinding",
+    "clusterrolebindings": "ClusterRoleBinding",
+}
+"""The kinds of RBAC's resource types."""
+
+_Stamp = tuple[tuple[int, str, str | None, datetime | None], ...]
+
+log = structlog.get_logger(__name__)
+
+
+class RulesOfClusters:
+    """The rules of every cluster in the cache.
+
+    `max_staleness` is how long the watches that feed them may have been silent: rules that may no longer hold decide
+    nothing.
+    """
+
+    def __init__(self, pool: Pool, max_staleness: timedelta) -> None:
+        self._pool = pool
+        self._max_staleness = max_staleness
+        self._clusters: dict[str, _RulesOfCluster] = {}
+
+    async def current(self, cluster: str, catalog: Catalog) -> RbacRules:
+        """The rules as of this catalog. Raises Unavailable when they are not all there, or may be out of date."""
+        types = [cached for cached in catalog.of_group(cluster, API_GROUP) if cached.type.resource in KINDS]
+        self._require_trustworthy(cluster, types)
+        known = self._clusters.get(cluster)
+        if known is None or known.type_ids != {cached.id for cached in types}:
+            known = self._clusters[cluster] = _RulesOfCluster(self._pool, types)
+        return await known.current(_stamp(types))
+
+    def _require_trustworthy(self, cluster: str, types: Sequence[CachedType]) -> None:
+        missing = KINDS.keys() - {cached.type.resource for cached in types if cached.synced}
+        if missing:
+            raise Unavailable(
+                f"who may see what in cluster {cluster} is not known yet: {', '.join(sorted(missing))} are not synced"
+            )
+        silent = max(watch.lag for cached in types for watch in cached.watches)
+        if silent > self._max_staleness:
+            raise Unavailable(
+                f"who may see what in cluster {cluster} may have changed: its RBAC objects were last heard of "
+                f"{silent.total_seconds():.0f} s ago (RBAC_MAX_STALENESS {self._max_staleness.total_seconds():.0f} s)"
+            )
+
+
+class _RulesOfCluster:
+    """One cluster's rules; all who wait for a reading share it."""
+
+    def __init__(self, pool: Pool, types: Sequence[CachedType]) -> None:
+        self._replica = Replica(pool, [cached.id for cached in types])
+        self._kinds = {cached.id: KINDS[cached.type.resource] for cached in types}
+        self._owners: dict[tuple[Kind, str, str], str] = {}
+        self._rules = RbacRules()
+        self._stamp: _Stamp | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def type_ids(self) -> set[int]:
+        return set(self._kinds)
+
+    async def current(self, stamp: _Stamp) -> RbacRules:
+        if stamp != self._stamp:
+            async with self._turn:
+                if stamp != self._stamp:
+                    await self._read()
+                    self._stamp = stamp
+        return self._rules
+
+    async def _read(self) -> None:
+        changes = await self._replica.read_changes()
+        for held in changes.removed:
+            key = (self._kinds[held.type_id], held.namespace, held.name)
+            if self._owners.get(key) == held.uid:  # not one that was created anew under the name
+                del self._owners[key]
+                self._rules.remove(*key)
+        for held, raw in changes.put:
+            key = (self._kinds[held.type_id], held.namespace, held.name)
+            self._owners[key] = held.uid
+            if wrong := self._rules.put(*key, raw):
+                log.warning("RBAC object not understood", error=wrong)
+
+
+def _stamp(types: Sequence[CachedType]) -> _Stamp:
+    # Not the checkpoint alone: after a restore, or in another cluster of the name, it may be that of before by chance.
+    return tuple(
+        (cached.id, watch.namespace, watch.checkpoint, watch.synced_at) for cached in types for watch in cached.watches
+    )
