@@ -1,0 +1,1 @@
+"""HTTP: what callers send becomes a query, what comes back becomes JSON."""

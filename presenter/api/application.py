@@ -1,0 +1,43 @@
+"""The ASGI application, assembled from its routers."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.responses import RedirectResponse
+
+from presenter import __version__
+from presenter.api import openapi
+from presenter.api.health import health_router
+from presenter.api.observe import Observe
+from presenter.api.resources import Services, resources_router
+from presenter.api.status import answer_errors_as_status
+from presenter.cache.pool import Pool
+
+_DESCRIPTION = """
+Objects of Kubernetes clusters, as sorted and filtered pages. Follow `cursor` until it is absent. Send the token of your
+portal session, or one from `presenter token`, as `Authorization: Bearer …`.
+"""
+
+
+def create_application(pool: Pool, registry: CollectorRegistry, services: Services | None) -> FastAPI:
+    """The application. Without services it only tells its health, as a process does that watches but does not serve."""
+    app = FastAPI(
+        title="resources-presenter",
+        version=__version__,
+        description=_DESCRIPTION,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    if services is not None:
+        app.include_router(resources_router(services))
+    app.include_router(health_router(pool, registry))
+    answer_errors_as_status(app)
+    openapi.describe(app)
+    app.add_middleware(Observe, registry=registry)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    return app

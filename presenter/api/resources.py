@@ -1,0 +1,222 @@
+"""`/resources`: who asks → what for → what may be seen → one page → JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Request, Response
+
+from presenter.access.authorizer import Authorizer
+from presenter.access.identity import Authenticator, Identity
+from presenter.api import openapi
+from presenter.api.answers import answer
+from presenter.api.parameters import ListParameters, parse_detail_query, parse_list_body, parse_list_query
+from presenter.api.selection import Selection, select
+from presenter.cache import cursor as cursors
+from presenter.cache.catalog import CatalogReader
+from presenter.cache.cursor import CursorCodec
+from presenter.cache.pages import read_object, read_page
+from presenter.cache.pool import Pool
+from presenter.cache.query import Filters, Page, Query, Sort
+from presenter.cache.scope import Scope, legs
+from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+
+ALL_NAMESPACES = "*"
+MAX_BODY = 65_536
+
+_SORTS = {
+    "created_at": (Sort.CREATED_AT, Sort.CREATED_AT),
+    "updated_at": (Sort.UPDATED_AT, Sort.UPDATED_AT),
+    "name": (Sort.NAME, Sort.NAME),
+    "resource": (Sort.NAMESPACE_AND_NAME, Sort.NAMESPACE_AND_NAME),
+    "global_uid": (Sort.GLOBAL_UID, Sort.GLOBAL_UID),
+    "composition_id": (Sort.COMPOSITION_ASCENDING, Sort.COMPOSITION_DESCENDING),
+}
+_NEWEST_FIRST = ("created_at", "updated_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What answering takes."""
+
+    pool: Pool
+    catalog: CatalogReader
+    authenticator: Authenticator
+    authorizer: Authorizer
+    cursors: CursorCodec
+
+
+def resources_router(services: Services) -> APIRouter:
+    """The routes, bound to what answers them."""
+    router = APIRouter(tags=["resources"])
+
+    @router.get("/resources", **openapi.LIST)
+    async def list_resources(request: Request) -> Response:
+        """One page of the objects that match all filters and that the caller may see."""
+        identity = await _identity(services, request)
+        return await _list(services, identity, parse_list_query(request.scope["query_string"]))
+
+    @router.post("/resources", **openapi.LIST_BY_BODY)
+    async def list_resources_by_body(request: Request) -> Response:
+        """The same, with the parameters as a JSON body."""
+        identity = await _identity(services, request)
+        if request.scope["query_string"]:
+            raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
+        return await _list(services, identity, parse_list_body(await _body(request)))
+
+    @router.get("/resources/{global_uid}", **openapi.DETAIL)
+    async def get_resource(request: Request, global_uid: str) -> Response:
+        """One object, by its `global_uid`."""
+        identity = await _identity(services, request)
+        return await _get(services, identity, global_uid, request.scope["query_string"])
+
+    return router
+
+
+async def _identity(services: Services, request: Request) -> Identity:
+    identity = await services.authenticator.authenticate(request.headers.getlist("authorization"))
+    request.state.user = identity.username
+    return identity
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, which is what is allowed")
+    return bytes(body)
+
+
+async def _list(services: Services, identity: Identity, parameters: ListParameters) -> Response:
+    catalog = await services.catalog.current()
+    selection = select(
+        catalog,
+        group=parameters.group,
+        resource=parameters.resource,
+        version=parameters.version,
+        cluster=parameters.cluster,
+    )
+    namespace = None if parameters.namespace == ALL_NAMESPACES else parameters.namespace
+    scope = await services.authorizer.scope(
+        identity, "list", selection.types, namespace=namespace, name=parameters.name
+    )
+    query, filters = _query(services.cursors, parameters, selection, scope)
+    if selection.types and not query.legs:
+        raise _forbidden(identity, parameters, selection)
+    for type_id in {leg.type_id for leg in query.legs}:
+        catalog.by_id[type_id].require_synced()
+    page = await read_page(services.pool, query)
+    return _respond(
+        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), selection.warnings),
+        selection.warnings,
+    )
+
+
+def _query(codec: CursorCodec, parameters: ListParameters, selection: Selection, scope: Scope) -> tuple[Query, bytes]:
+    """The query behind the parameters, and the digest of its filters that cursors are bound to."""
+    order = parameters.sort_order or ("desc" if parameters.sort_by in _NEWEST_FIRST else "asc")
+    descending = order == "desc"
+    sort = _SORTS[parameters.sort_by][descending]
+    filters = Filters(
+        name=parameters.name,
+        name_contains=parameters.name_contains,
+        labels=tuple(parameters.labels.items()) if parameters.labels else None,
+        since=parameters.since,
+        composition_id=parameters.composition_id,
+    )
+    digest = cursors.digest(
+        filters,
+        group=parameters.group,
+        resource=parameters.resource,
+        version=parameters.version,
+        namespace=parameters.namespace,
+        cluster=parameters.cluster,
+    )
+    after = None
+    if parameters.cursor is not None:
+        after = codec.decode(parameters.cursor, sort, descending, digest)
+    query = Query(
+        legs=tuple(
+            legs(
+                scope,
+                [cached.id for cached in selection.types if not cached.type.namespaced],
+                [cached.id for cached in selection.types if cached.type.namespaced],
+                None if parameters.namespace == ALL_NAMESPACES else parameters.namespace,
+                parameters.name,
+            )
+        ),
+        sort=sort,
+        descending=descending,
+        limit=parameters.limit,
+        filters=filters,
+        after=after,
+        raw=parameters.raw,
+        status=parameters.status_raw,
+    )
+    return query, digest
+
+
+def _cursor(codec: CursorCodec, query: Query, filters: bytes, page: Page) -> str | None:
+    if page.next is None:
+        return None
+    return codec.encode(query.sort, query.descending, filters, page.next)
+
+
+async def _get(services: Services, identity: Identity, global_uid: str, query_string: bytes) -> Response:
+    parameters = parse_detail_query(query_string)
+    cluster, _, uid = global_uid.rpartition(":")
+    absent = NotFound(
+        f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"
+    )
+    catalog = await services.catalog.current()
+    types = [cached for cached in catalog.types if cached.cluster == cluster]
+    if not types or "\x00" in uid:
+        raise absent
+    row = await read_object(
+        services.pool, cluster, [cached.id for cached in types], uid, raw=parameters.raw, status=parameters.status_raw
+    )
+    # Whether it exists is nobody's business who may not see it: asked and refused alike, row or no row.
+    asked, namespace, name = (
+        (types[0], "", "") if row is None else (catalog.by_id[row.type_id], row.namespace, row.name)
+    )
+    allowed = await services.authorizer.allowed(identity, "get", asked, namespace, name)
+    if row is None or not allowed:
+        for cached in types:
+            cached.require_synced()
+        raise absent
+    asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
+    return _respond(answer([row], catalog.by_id))
+
+
+def _respond(body: bytes, warnings: tuple[str, ...] = ()) -> Response:
+    headers = {"Warning": ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)} if warnings else None
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def _quotable(text: str) -> str:
+    """As a quoted-string of RFC 9110 §5.6.4. It repeats what the caller sent: a line break must not end the header."""
+    return re.sub(r"[^ -~]", "?", text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _forbidden(identity: Identity, parameters: ListParameters, selection: Selection) -> Forbidden:
+    """In kube-apiserver's words."""
+    resource = parameters.resource or "*"
+    whole = f"{resource}.{parameters.group}" if parameters.group else resource
+    namespaced = any(cached.type.namespaced for cached in selection.types)
+    where = (
+        f"in the namespace {_quoted(parameters.namespace)}"
+        if namespaced and parameters.namespace != ALL_NAMESPACES
+        else "at the cluster scope"
+    )
+    return Forbidden(
+        f"{whole} is forbidden: User {_quoted(identity.username)} cannot list resource {_quoted(resource)} "
+        f"in API group {_quoted(parameters.group)} {where}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """In quotes, and on one line whatever it holds, as Go's %q writes it."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,156 @@
+"""The composition root: builds everything from the settings and runs it. It reads as the data flows.
+
+    Kubernetes API → kube → cache → PostgreSQL → cache → access → api → caller
+
+Ingest and serving never call each other: each has its own connections, and they meet in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from presenter.access.authorizer import Authorizer, RbacAuthorizer
+from presenter.access.identity import Authenticator
+from presenter.access.reviews import ReviewAuthorizer
+from presenter.access.rules import RulesOfClusters
+from presenter.api.application import create_application
+from presenter.api.resources import Services
+from presenter.cache import schema
+from presenter.cache.catalog import CatalogReader
+from presenter.cache.cursor import CursorCodec
+from presenter.cache.namespaces import namespaces_of
+from presenter.cache.pool import Address, Pool, wait_until_ready
+from presenter.cache.writer import Writer
+from presenter.config import ClusterSettings, Settings
+from presenter.kube.client import KubeClient
+from presenter.kube.reviews import SubjectAccessReviews
+from presenter.kube.supervisor import Supervisor
+from presenter.patterns import Patterns
+from presenter.server import listen, serve_until_cancelled
+
+SERVING_CONNECTIONS = 8
+WATCHING_CONNECTIONS = 3
+SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits
+
+log = structlog.get_logger(__name__)
+
+
+async def run(
+    settings: Settings,
+    address: Address,
+    *,
+    watch: bool,
+    serve: bool,
+    listener: socket.socket | None = None,
+    on_listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Watch the cluster, serve its cache, or both, until cancelled; then finish what was begun.
+
+    `listener` is where to serve, for those who have taken a port already; without it that is PORT. It is closed.
+
+    Raises ConfigError, DatabaseUnavailable or SchemaOutdated when it cannot start.
+    """
+    if serve:
+        settings.auth.require_token_keys()
+        settings.auth.require_cursor_key()
+    patterns = Patterns(settings.cluster.watch)
+    with contextlib.closing(listener or listen(settings.http.port)) as listener:
+        await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
+        async with (
+            _pool(address, SERVING_CONNECTIONS) as pool,
+            _supervisor(settings.cluster, address, patterns) if watch else contextlib.nullcontext() as supervisor,
+            _services(settings, pool) if serve else contextlib.nullcontext() as services,
+        ):
+            await schema.check(pool)
+            application = create_application(pool, _registry(), services)
+            async with asyncio.TaskGroup() as tasks:
+                if services is not None:
+                    tasks.create_task(services.catalog.follow(), name="catalog")
+                if supervisor is not None:
+                    tasks.create_task(supervisor.run(), name="supervisor")
+                tasks.create_task(serve_until_cancelled(application, listener), name="http")
+                port = listener.getsockname()[1]
+                log.info("listening", port=port, watch=watch, serve=serve)
+                on_listening(port)
+
+
+@asynccontextmanager
+async def _services(settings: Settings, pool: Pool) -> AsyncIterator[Services]:
+    if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
+        log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
+    catalog = CatalogReader(pool)
+    async with _authorizer(settings, pool, catalog) as authorizer:
+        yield Services(
+            pool=pool,
+            catalog=catalog,
+            authenticator=Authenticator.of(settings.auth),
+            authorizer=authorizer,
+            cursors=CursorCodec(settings.auth.require_cursor_key()),
+        )
+
+
+@asynccontextmanager
+async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) -> AsyncIterator[Authorizer]:
+    access = settings.access
+    if access.authorizer == "rbac":
+        yield RbacAuthorizer(catalog, RulesOfClusters(pool, access.rbac_max_staleness), access.list_verb)
+        return
+    async with _cluster(settings.cluster) as (client, name):
+        yield ReviewAuthorizer(
+            {name: SubjectAccessReviews(client)},
+            partial(namespaces_of, pool),
+            access.sar_cache_ttl,
+            list_verb=access.list_verb,
+        )
+
+
+@asynccontextmanager
+async def _supervisor(settings: ClusterSettings, address: Address, patterns: Patterns) -> AsyncIterator[Supervisor]:
+    # A power failure may take the last moments' writes: their checkpoint goes with them, so they are read again.
+    async with (
+        _cluster(settings) as (client, name),
+        _pool(address, WATCHING_CONNECTIONS, synchronous_commit="off") as pool,
+    ):
+        log.info("watching", cluster=name, watch=patterns.texts, namespaces=settings.namespaces or "all")
+        yield Supervisor(
+            client,
+            Writer(pool, name),
+            patterns,
+            namespaces=settings.namespaces,
+            secret_data=settings.cache_secret_data,
+        )
+
+
+@asynccontextmanager
+async def _cluster(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient, str]]:
+    """A client for the cluster, and the cluster's name."""
+    client = await KubeClient.connect(settings)
+    try:
+        yield client, settings.name or client.host
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def _pool(address: Address, size: int, **server_settings: str) -> AsyncIterator[Pool]:
+    pool = await Pool.open(address, size=size, command_timeout=60, **server_settings)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

@@ -1,0 +1,142 @@
+"""The service describes itself completely, and keeps to it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import CHECKS
+from schemathesis.generation import GenerationMode
+
+from presenter.api.parameters import DetailParameters, ListParameters
+from tests.api.service import Json
+from tests.api.world import WIDGETS, World
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FAILURES = {"400", "401", "403", "404", "500", "503"}
+OPERATIONS = {
+    ("/resources", "get"): FAILURES,
+    ("/resources", "post"): FAILURES | {"413"},
+    ("/resources/{global_uid}", "get"): FAILURES,
+}
+HEALTH = ("/livez", "/readyz", "/metrics")
+
+
+async def document_of(world: World) -> Json:
+    answer = await world.service.send("GET", "/openapi.json")
+    assert answer.headers["Content-Type"] == "application/json"
+    document: Json = answer.json
+    return document
+
+
+async def test_every_endpoint_is_there(world: World) -> None:
+    document = await document_of(world)
+    described = {(path, method) for path, methods in document["paths"].items() for method in methods}
+    assert described == OPERATIONS.keys() | {(path, "get") for path in HEALTH}
+    for path, method in described:
+        assert document["paths"][path][method]["summary"]
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+async def test_every_answer_is_there(world: World, path: str, method: str) -> None:
+    document = await document_of(world)
+    operation = document["paths"][path][method]
+    assert operation["responses"].keys() == {"200"} | OPERATIONS[path, method]
+    for code, response in operation["responses"].items():
+        assert response["description"]
+        name = "ResourcePage" if code == "200" else "Status"
+        assert response["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{name}"}
+        assert document["components"]["schemas"][name]["example"]
+    assert operation["security"] == [{"token": []}]
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
+async def test_health_needs_no_token(world: World) -> None:
+    document = await document_of(world)
+    assert all("security" not in document["paths"][path]["get"] for path in HEALTH)
+    assert "security" not in document
+
+
+async def test_every_parameter_is_there_with_what_is_allowed_and_an_example(world: World) -> None:
+    paths = (await document_of(world))["paths"]
+    listed = {parameter["name"]: parameter for parameter in paths["/resources"]["get"]["parameters"]}
+    detail = {parameter["name"]: parameter for parameter in paths["/resources/{global_uid}"]["get"]["parameters"]}
+    assert listed.keys() == ListParameters.model_fields.keys()
+    assert detail.keys() == DetailParameters.model_fields.keys() | {"global_uid"}
+    for parameter in (*listed.values(), *detail.values()):
+        assert parameter["description"]
+        assert parameter["required"] is (parameter["name"] in ("group", "global_uid"))
+        assert "example" in parameter or "example" in parameter["content"]["application/json"]
+        if parameter["name"] != "global_uid":
+            assert "Allowed: " in parameter["description"]
+    for name, default in (("namespace", "default"), ("limit", 100), ("sort_by", "created_at"), ("raw", False)):
+        assert listed[name]["schema"]["default"] == default
+    assert detail["raw"]["schema"]["default"] is detail["status_raw"]["schema"]["default"] is True
+
+
+async def test_a_body_has_the_same_fields_as_a_query_string(world: World) -> None:
+    content = (await document_of(world))["paths"]["/resources"]["post"]["requestBody"]["content"]["application/json"]
+    assert content["schema"]["properties"].keys() == ListParameters.model_fields.keys()
+    assert content["schema"]["required"] == ["group"]
+    assert content["schema"]["additionalProperties"] is False
+    assert (await world.service.post(content["example"])).items
+
+
+async def test_every_example_of_a_parameter_is_accepted(world: World) -> None:
+    for parameter in (await document_of(world))["paths"]["/resources"]["get"]["parameters"]:
+        name = parameter["name"]
+        if name == "cursor":  # an example cannot be signed
+            continue
+        example = parameter.get("example") or parameter["content"]["application/json"]["example"]
+        answer = await world.service.page(**({"group": WIDGETS} | {name: example}))
+        assert answer.items is not None
+
+
+async def test_the_example_of_an_item_is_one(world: World) -> None:
+    example = (await document_of(world))["components"]["schemas"]["Resource"]["example"]
+    item = next(item for item in (await world.service.page(group=WIDGETS)).items if "composition_id" in item)
+    assert example.keys() == item.keys()
+    assert example["global_uid"] == f"{example['cluster_name']}:{example['uid']}"
+
+
+async def test_the_documentation_is_a_page_on_the_document(world: World) -> None:
+    page = await world.service.send("GET", "/docs")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "/openapi.json" in page.body.decode()
+    home = await world.service.send("GET", "/")
+    assert (home.code, home.headers["Location"]) == (307, "docs")
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "mode"),
+    [
+        *((path, method, GenerationMode.POSITIVE) for path, method in OPERATIONS),
+        *((path, method, GenerationMode.NEGATIVE) for path, method in OPERATIONS),
+        *((path, "get", GenerationMode.POSITIVE) for path in HEALTH),
+    ],
+)
+async def test_whatever_is_sent_the_answer_is_one_that_is_described(
+    world: World, path: str, method: str, mode: GenerationMode
+) -> None:
+    """Schemathesis makes requests from the document, well-formed and not, and holds the answers against it."""
+    operation = schemathesis.openapi.from_dict(await document_of(world))[path][method.upper()]
+    checks = [
+        CHECKS.get_one(name)
+        for name in (
+            "not_a_server_error",
+            "status_code_conformance",
+            "content_type_conformance",
+            "response_schema_conformance",
+        )
+    ]
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        case.call_and_validate(base_url=world.service.url, headers=world.service.authorization, checks=checks)
+
+    await asyncio.to_thread(ask)
