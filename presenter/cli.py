@@ -1,0 +1,277 @@
+"""The commands. Each turns its options into settings and calls one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+import uvloop
+
+from presenter import logs
+from presenter.access.identity import token_for
+from presenter.cache import schema
+from presenter.cache.pool import Address, Pool, wait_until_ready
+from presenter.config import Settings, parse_duration, variables
+from presenter.errors import ConfigError, PresenterError
+
+cli = typer.Typer(
+    name="presenter",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Watch a Kubernetes cluster into PostgreSQL and serve it over HTTP as sorted, filtered pages.
+
+New here? `presenter demo` brings everything up with a sandbox cluster and tells what to try.
+
+Settings are environment variables: `presenter settings` lists them.""",
+)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is said in one line."""
+    try:
+        cli(prog_name="presenter")
+    except PresenterError as error:
+        sys.stderr.write(f"presenter: {error.message}\n")
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+@cli.command()
+def run() -> None:
+    """Watch the cluster and serve its cache, in one process.
+
+    The cluster is the one of KUBECONFIG, or the one this pod runs in. The database is DB_HOST's; without it, an
+    embedded PostgreSQL under DATA_DIR. Needs SIGN_KEY.
+    """
+    _run_service(watch=True, serve=True)
+
+
+@cli.command()
+def watch() -> None:
+    """Watch the cluster into the database, without serving it; only /livez, /readyz and /metrics answer on PORT."""
+    _run_service(watch=True, serve=False)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve what is in the database, without watching: needs no cluster. Start as many as you like."""
+    _run_service(watch=False, serve=True)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema to the one this version works with. Safe to repeat, and to run twice at once."""
+    settings = _settings()
+
+    async def action() -> None:
+        async with _database(settings) as address:
+            await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
+            before, after = await schema.migrate(address)
+        typer.echo(
+            f"schema is at {after}" if before == after else f"schema migrated from {before or 'nothing'} to {after}"
+        )
+
+    _until_done(action())
+
+
+@cli.command()
+def token(
+    user: Annotated[str, typer.Option(help="Name of the user.")],
+    group: Annotated[list[str] | None, typer.Option(help="Group of the user; may be repeated.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long the token holds: 90s, 4m, 1h30m.")] = "1h",
+) -> None:
+    """Print a token (JWT) signed with SIGN_KEY, to try the service with.
+
+    curl -H "Authorization: Bearer $(presenter token --user alice --group devs)" …
+    """
+    auth = _settings().auth
+    try:
+        lifetime = parse_duration(ttl)
+    except ValueError as error:
+        raise ConfigError(f"--ttl is {ttl!r}: {error}") from error
+    if not user:
+        raise ConfigError("--user is empty: name a user")
+    typer.echo(token_for(auth, user, group or [], lifetime))
+
+
+@cli.command(name="can-i")
+def can_i(
+    verb: Annotated[Literal["list", "get"], typer.Argument(help="What to do.")],
+    resource: Annotated[str, typer.Argument(help="Resource type: panels.widgets.templates.krateo.io, pods.")],
+    name: Annotated[str, typer.Argument(help="Name of one object.")] = "",
+    user: Annotated[str, typer.Option(help="Name of the user.")] = ...,  # type: ignore[assignment]  # typer: required
+    group: Annotated[list[str] | None, typer.Option(help="Group of the user; may be repeated.")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace.")] = "default",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces at once.")] = False,
+    cluster: Annotated[str | None, typer.Option(help="Name of the cluster. Default: each that has the type.")] = None,
+) -> None:
+    """Tell whether a user may see something, by the RBAC rules in the database, and which binding grants it.
+
+    Ends with 0 when it is allowed, with 1 when it is not.
+    """
+    from presenter import can_i as question
+    from presenter.access.identity import AUTHENTICATED, Identity
+
+    if not user:
+        raise ConfigError("--user is empty: name a user")
+    settings = _settings(quiet=True)
+    identity = Identity(user, frozenset(group or ()) | {AUTHENTICATED})
+    granted = False
+
+    async def action() -> None:
+        nonlocal granted
+        async with _database(settings) as address:
+            pool = await Pool.open(address, size=1, command_timeout=60)
+            try:
+                answers = await question.ask(
+                    pool,
+                    identity,
+                    settings.access.list_verb if verb == "list" else verb,
+                    resource,
+                    namespace="" if all_namespaces else namespace,
+                    name=name,
+                    cluster=cluster,
+                    max_staleness=settings.access.rbac_max_staleness,
+                )
+            finally:
+                await pool.close()
+        for answer in answers:
+            for line in answer.granted_by or ["no"]:
+                typer.echo(f"{answer.cluster}: {line if line == 'no' else f'yes, by {line}'}")
+        granted = any(answer.granted_by for answer in answers)
+
+    _until_done(action())
+    if not granted:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def settings() -> None:
+    """List the environment variables this program reads, with their defaults."""
+    for name, (default, description) in variables().items():
+        typer.echo(f"{name:18} {description}" + (f" [default: {default}]" if default else ""))
+
+
+@cli.command()
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the service. Default: PORT, or a free one if it is taken."),
+    ] = None,
+    objects: Annotated[int, typer.Option(min=0, help="Number of objects in the sandbox cluster.")] = 500,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Where to keep the database. Default: nowhere, it goes with the demo."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            resolve_path=True,
+            help="Watch the cluster of this kubeconfig instead of a sandbox.",
+        ),
+    ] = None,
+) -> None:
+    """Bring up the whole system on this machine: sandbox cluster, PostgreSQL, watchers and service. Ctrl-C ends it.
+
+    Prints a token, lines to paste, and how to see a change of the cluster arrive.
+    """
+    from presenter import demo as demonstration
+
+    settings = _settings(quiet=True)
+    _until_done(demonstration.run(settings, port=port, objects=objects, data_dir=data_dir, kubeconfig=kubeconfig))
+
+
+@cli.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the sandbox API; 0: a free one.")] = 8001,
+    load: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="Directory of manifests to load (YAML or JSON); may be repeated."),
+    ] = None,
+    objects: Annotated[
+        int | None, typer.Option(min=0, help="Number of sample objects. Default: 200, or 0 with --load.")
+    ] = None,
+    kubeconfig_out: Annotated[
+        Path | None, typer.Option(resolve_path=True, help="Write a kubeconfig for it to this file.")
+    ] = None,
+) -> None:
+    """Run the sandbox alone: a Kubernetes API in memory, for a real kubectl. Ctrl-C ends it, and forgets everything."""
+    from presenter import demo as demonstration
+
+    _settings()
+    count = objects if objects is not None else 0 if load else 200
+    _until_done(
+        demonstration.run_sandbox(port=port, directories=load or [], objects=count, kubeconfig_out=kubeconfig_out)
+    )
+
+
+def _run_service(*, watch: bool, serve: bool) -> None:
+    from presenter import app as service  # takes a second, which the other commands need not wait for
+
+    settings = _settings()
+    if serve:
+        settings.auth.require_token_keys()
+        settings.auth.require_cursor_key()
+
+    async def action() -> None:
+        async with _database(settings) as address:
+            if settings.database.host is None:
+                await schema.migrate(address)
+            await service.run(settings, address, watch=watch, serve=serve)
+
+    _until_done(action())
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Address]:
+    """The configured PostgreSQL, or an embedded one for as long as the command runs."""
+    if settings.database.host is not None:
+        yield Address.of(settings.database)
+        return
+    from presenter.embedded import EmbeddedPostgres
+
+    postgres = await EmbeddedPostgres.start(settings.database.data_dir)
+    try:
+        yield postgres.address()
+    finally:
+        await postgres.stop()
+
+
+def _settings(*, quiet: bool = False) -> Settings:
+    """The settings of this process, whose logging is set up by the way: before anything can go wrong."""
+    settings = Settings.from_environment()
+    logs.configure(debug=settings.log.debug, quiet=quiet)
+    return settings
+
+
+def _until_done(action: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end, or until Ctrl-C or SIGTERM, which cancel it: it then finishes what it began."""
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(action)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(guarded())
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,427 @@
+"""No inert settings: what each environment variable changes, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from presenter.access.identity import sign
+from presenter.cache.pool import Address
+from presenter.config import variables
+from presenter.sandbox import Sandbox
+from tests.access.issuer import Issuer, SigningKey, claims_of, signed
+from tests.e2e.processes import working_in
+from tests.e2e.system import KEY, PANELS, Launch, Reply, Service, System, token, variables_of, without_managed_fields
+from tests.eventually import eventually
+from tests.rbac.objects import ref, role, role_binding, rule, user
+from tests.servers import Postgres
+
+WIDGETS = "widgets.templates.krateo.io"
+
+Test = TypeVar("Test", bound=Callable[..., object])
+_shown: set[str] = set()
+
+
+def shows(*names: str) -> Callable[[Test], Test]:
+    """Says which variables' effect a test shows."""
+
+    def note(test: Test) -> Test:
+        _shown.update(names)
+        return test
+
+    return note
+
+
+def test_the_effect_of_every_variable_is_shown() -> None:
+    assert _shown == set(variables())
+
+
+# -- how it is asked -------------------------------------------------------------------------------------------------
+
+
+@shows("PORT")
+async def test_it_listens_on_the_port(system: System) -> None:
+    with _listening() as port:
+        pass
+    service = await system.start("serve", PORT=str(port))
+    assert service.url.endswith(f":{port}")
+    async with service.session.get(f"{service.url}/livez") as response:
+        assert response.status == 200
+
+
+@shows("PORT")
+async def test_a_port_that_is_taken_is_refused(system: System) -> None:
+    with _listening() as port:
+        process = await system.launch("serve", **(system.variables | {"PORT": str(port)}))
+        assert await process.ended() == 2
+    assert process.err[-1].startswith(f"presenter: PORT is {port}, which cannot be listened on: ")
+
+
+@shows("DEBUG")
+@pytest.mark.parametrize(("debug", "level"), [("true", "debug"), ("", "info")])
+async def test_debug_logs_more(system: System, debug: str, level: str) -> None:
+    service = await system.start("serve", DEBUG=debug)
+    await service.get("/readyz")
+    await service.get("/resources")
+    await service.process.line(r'"path": "/resources"')
+    assert ('"path": "/readyz"' in service.process.log()) == (level == "debug")
+
+
+@shows("SIGN_KEY")
+async def test_tokens_must_be_signed_with_the_key(system: System) -> None:
+    service = await system.start("serve", SIGN_KEY="another-key-that-is-also-long-enough")
+    assert (await service.get("/resources", group="core")).status == 401
+    assert (await (await system.start("serve")).get("/resources", group="core")).status != 401
+
+
+@shows("JWT_ISSUER")
+async def test_tokens_must_come_from_the_issuer(system: System) -> None:
+    service = await system.start("serve", JWT_ISSUER="someone")
+    assert (await service.get("/resources", group="core")).status == 401
+    issued = Service(service.process, service.url, service.session, token("tester", issuer="someone"))
+    assert (await issued.get("/resources", group="core")).status != 401
+
+
+@shows("JWKS_URL", "OIDC_ISSUER", "CURSOR_KEY", "JWT_AUDIENCE", "JWT_USERNAME_CLAIM")
+@pytest.mark.parametrize("place", ["JWKS_URL", "OIDC_ISSUER"])
+async def test_tokens_may_be_signed_with_published_keys(system: System, place: str) -> None:
+    key = SigningKey()
+    async with Issuer() as issuer:
+        issuer.publish(key)
+        service = await system.start(
+            "serve",
+            SIGN_KEY="",
+            CURSOR_KEY="a-secret-of-all-replicas",
+            JWT_AUDIENCE="presenter",
+            JWT_USERNAME_CLAIM="email",
+            **{place: {"JWKS_URL": issuer.jwks_url, "OIDC_ISSUER": issuer.url}[place]},
+        )
+        assert (await service.get("/resources", group="core")).status == 401, "of the shared key that is not there"
+        claims: dict[str, Any] = {"iss": issuer.url, "aud": "presenter", "email": "tester@example.com"}
+        good = replace(service, token=key.token(**claims))
+        assert (await good.get("/resources", group="core")).status == 503, "no cluster yet, but a user"
+        await service.process.line('"user": "tester@example.com"')
+        for missing in ("aud", "email"):
+            wrong = replace(service, token=key.token(**(claims | {missing: None})))
+            assert (await wrong.get("/resources", group="core")).status == 401
+
+
+@shows("JWKS_URL")
+async def test_without_the_published_keys_nothing_is_known_of_a_token(system: System) -> None:
+    with _listening() as port:
+        pass
+    service = await system.start("serve", JWKS_URL=f"http://127.0.0.1:{port}/keys")
+    reply = await replace(service, token=SigningKey().token()).get("/resources", group="core")
+    assert reply.status == 503
+    assert reply.json["message"].startswith("tokens cannot be verified now")
+
+
+@shows("JWT_GROUPS_CLAIM")
+async def test_groups_are_read_from_the_claim(system: System) -> None:
+    signed_so = signed(claims_of(groups="no list", roles=["devs"]), KEY.encode())
+    by_roles, by_groups = await asyncio.gather(
+        system.start("serve", JWT_GROUPS_CLAIM="roles"), system.start("serve", JWT_GROUPS_CLAIM="")
+    )
+    for service, status in ((by_roles, 503), (by_groups, 401)):
+        assert (await replace(service, token=signed_so).get("/resources", group="core")).status == status
+
+
+@shows("CURSOR_KEY")
+async def test_cursors_are_good_for_who_has_the_key(system: System) -> None:
+    service, same, other = await asyncio.gather(
+        system.start(CURSOR_KEY="one"), system.start("serve", CURSOR_KEY="one"), system.start("serve", CURSOR_KEY="")
+    )
+    query: dict[str, str | int] = {"group": WIDGETS, "namespace": "*", "limit": 1}
+    query["cursor"] = (await (await service.ready()).get("/resources", **query)).json["cursor"]
+    assert (await same.get("/resources", **query)).status == 200
+    assert (await other.get("/resources", **query)).status == 400
+
+
+# -- who may see what ------------------------------------------------------------------------------------------------
+
+
+@shows("LIST_VERB", "RBAC_MAX_STALENESS")
+async def test_access_is_decided_by_the_rules_that_are_cached(system: System) -> None:
+    _let(system, "bob", "get")
+    watching, usual, looser, strict = await asyncio.gather(
+        system.start("watch"),
+        system.start("serve"),
+        system.start("serve", LIST_VERB="get"),
+        system.start("serve", RBAC_MAX_STALENESS="1s"),
+    )
+    await usual.ready()
+    assert (await _list(usual, "bob")).status == 403
+    assert (await _list(looser, "bob")).status == 200
+
+    assert await watching.process.stop() == 0
+    silent = await eventually(partial(_list, strict, "tester"), lambda reply: reply.status == 503)
+    assert "RBAC_MAX_STALENESS" in silent.json["message"]
+    assert "Retry-After" in silent.headers
+    assert (await _list(usual, "tester")).status == 200, "the default is 5 minutes"
+    assert _reviews(system) == 0
+
+
+@shows("AUTHORIZER", "SAR_CACHE_TTL")
+async def test_access_is_decided_by_the_api_server_when_told_to(system: System) -> None:
+    _let(system, "bob", "list")
+    remembering, forgetting = await asyncio.gather(
+        system.start(AUTHORIZER="sar", SAR_CACHE_TTL="1h"), system.start("serve", AUTHORIZER="sar", SAR_CACHE_TTL="0")
+    )
+    await remembering.ready()
+    for service in (remembering, forgetting):
+        assert (await _list(service, "bob")).status == 200
+        assert (await _list(service, "carol")).status == 403
+    asked = _reviews(system)
+    assert asked > 0
+
+    system.sandbox.cluster.delete("rolebindings.rbac.authorization.k8s.io", "bob", "team-atlas")
+    assert (await _list(remembering, "bob")).status == 200
+    assert _reviews(system) == asked
+    assert (await _list(forgetting, "bob")).status == 403
+    assert _reviews(system) > asked
+
+
+def _let(system: System, user_name: str, verb: str) -> None:
+    """Bind a role that allows one verb on the panels of a team."""
+    system.sandbox.cluster.create(role("team-atlas", user_name, rule(verb, "panels", WIDGETS)))
+    system.sandbox.cluster.create(role_binding("team-atlas", user_name, ref("Role", user_name), user(user_name)))
+
+
+async def _list(service: Service, user_name: str) -> Reply:
+    """The answer to somebody who asks for the panels of the team."""
+    groups = ["system:masters"] if user_name == "tester" else []
+    asking = replace(service, token=sign(KEY.encode(), user_name, groups, timedelta(hours=1)))
+    return await asking.get("/resources", group=WIDGETS, resource="panels", namespace="team-atlas")
+
+
+def _reviews(system: System) -> int:
+    return system.sandbox.requests.count(verb="create", resource="subjectaccessreviews")
+
+
+# -- where it is kept ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def locked(postgres: Postgres) -> Address:
+    """A database whose owner needs a password; everybody else still needs none."""
+    rules = "local all locked scram-sha-256", "host all locked all scram-sha-256"
+    others = "local all all trust", "host all all all trust"
+    lines = ", ".join(f"('{line}')" for line in (*rules, *others))
+
+    def lock() -> Address:
+        (path,) = postgres.run(_path_of_rules, postgres.admin)
+        postgres.execute(
+            f"COPY (VALUES {lines}) TO '{path}'",
+            "SELECT pg_reload_conf()",
+            "DROP DATABASE IF EXISTS locked WITH (FORCE)",
+            "DROP ROLE IF EXISTS locked",
+            "CREATE ROLE locked LOGIN PASSWORD 'right one: %/?#@'",
+            "CREATE DATABASE locked OWNER locked",
+        )
+        return postgres.address("locked")
+
+    return await asyncio.to_thread(lock)
+
+
+async def _path_of_rules(address: Address) -> list[str]:
+    connection = await address.connect()
+    try:
+        return [await connection.fetchval("SHOW hba_file")]
+    finally:
+        await connection.close()
+
+
+@shows("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASS")
+async def test_the_database_is_the_one_that_is_named(presenter: Launch, locked: Address) -> None:
+    good = variables_of(locked) | {"DB_USER": "locked", "DB_PASS": "right one: %/?#@", "DB_READY_TIMEOUT": "0"}
+    migrate = await presenter("migrate", **good)
+    assert await migrate.ended() == 0, migrate.log()
+    connection = await locked.connect()
+    assert await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'resources'") == "locked"
+    await connection.close()
+
+    reasons = {
+        ("DB_PASS", "wrong one"): "password authentication failed",
+        ("DB_USER", "nobody"): 'role "nobody" does not exist',
+        ("DB_NAME", "nowhere"): 'database "nowhere" does not exist',
+        ("DB_HOST", "/nowhere"): "No such file",
+        ("DB_PORT", "1"): "",
+    }
+    wrong = {(name, value): await presenter("migrate", **(good | {name: value})) for name, value in reasons}
+    for change, process in wrong.items():
+        assert await process.ended() == 1, process.log()
+        assert len(process.err) == 1
+        assert process.err[0].startswith("presenter: PostgreSQL cannot be used: ")
+        assert reasons[change] in process.err[0]
+
+
+@shows("DB_PARAMS")
+async def test_connection_parameters_are_used(system: System) -> None:
+    service = await system.start("serve", DB_PARAMS="sslmode=disable&connect_timeout=5")
+    assert (await service.get("/resources", group="core")).status == 503, "no cluster yet, but a database"
+    with _listening() as port:  # and never answering
+        mute = {"DB_HOST": "127.0.0.1", "DB_PORT": str(port), "DB_READY_TIMEOUT": "0"}
+        started = time.monotonic()
+        process = await system.launch("serve", **(system.variables | mute | {"DB_PARAMS": "connect_timeout=0.5"}))
+        assert await process.ended() == 1
+        assert time.monotonic() - started < 9, "the default is 10 s"
+
+
+@shows("DB_PARAMS")
+@pytest.mark.parametrize("parameters", ["sslmode=sometimes", "connect_timeout=soon", "nonsense=1"])
+async def test_wrong_connection_parameters_are_refused_by_name(system: System, parameters: str) -> None:
+    process = await system.launch("serve", **(system.variables | {"DB_PARAMS": parameters}))
+    assert await process.ended() == 2, process.log()
+    assert process.err[-1].startswith("presenter: DB_PARAMS is not usable: ")
+
+
+@shows("DB_READY_TIMEOUT")
+async def test_a_database_that_is_down_is_waited_for_only_so_long(system: System) -> None:
+    with _listening() as port:
+        pass
+    down = {"DB_HOST": "127.0.0.1", "DB_PORT": str(port), "DB_READY_TIMEOUT": "1500ms"}
+    started = time.monotonic()
+    process = await system.launch("serve", **(system.variables | down))
+    assert await process.ended() == 1
+    assert time.monotonic() - started >= 1.5
+    assert process.err[-1].startswith("presenter: PostgreSQL cannot be used: ")
+    assert process.err[-1].endswith("(waited 1.5 s, DB_READY_TIMEOUT)")
+
+
+@shows("DB_READY_TIMEOUT")
+async def test_a_database_that_comes_up_in_time_is_used(system: System, postgres: Postgres) -> None:
+    process = await system.launch("serve", **(system.variables | {"DB_NAME": "latecomer", "DB_READY_TIMEOUT": "1m"}))
+    await process.line("waiting for the database")
+    await asyncio.to_thread(postgres.create, "latecomer", "template")
+    await process.line('"event": "listening"')
+    assert await process.stop() == 0
+    await asyncio.to_thread(postgres.drop, "latecomer")
+
+
+@shows("DATA_DIR")
+async def test_without_a_host_the_database_is_in_the_directory(system: System, home: Path) -> None:
+    embedded = system.having(DB_HOST="", DATA_DIR=str(home / "data"))
+    service = await (await embedded.start()).ready()
+    await embedded.in_sync(service, PANELS)
+    (joined,) = [await embedded.start("serve")]
+    assert await joined.cached(PANELS) == embedded.served(PANELS), "several processes may share it"
+    assert (home / "data" / "PG_VERSION").exists()
+    assert await service.process.stop() == 0
+    assert await joined.cached(PANELS) == embedded.served(PANELS), "the last to leave stops it"
+    assert await joined.process.stop() == 0
+    assert working_in(home / "data") == []
+
+
+@shows("DATA_DIR")
+async def test_by_default_the_database_is_in_the_users_data_directory(system: System, home: Path) -> None:
+    service = await system.having(DB_HOST="").start("serve")
+    assert (home / ".local" / "share" / "resources-presenter" / "postgresql" / "PG_VERSION").exists()
+    assert await service.process.stop() == 0
+
+
+@shows("DATA_DIR")
+@pytest.mark.parametrize("directory", ["file", "file/in", "full"])
+async def test_a_directory_that_cannot_hold_a_database_is_refused(system: System, home: Path, directory: str) -> None:
+    (home / "file").touch()
+    (home / "full").mkdir()
+    (home / "full" / "something").touch()
+    unusable = {"DB_HOST": "", "DATA_DIR": str(home / directory)}
+    process = await system.launch("serve", **(system.variables | unusable))
+    assert await process.ended() == 1
+    assert "Traceback" not in process.log()
+    assert any(line.startswith("presenter: the embedded PostgreSQL under ") for line in process.err)
+    assert f"{home / directory} (DATA_DIR) does not start" in process.log()
+
+
+# -- what is watched -------------------------------------------------------------------------------------------------
+
+
+@shows("KUBECONFIG")
+async def test_the_cluster_is_the_one_of_the_kubeconfig(system: System, home: Path) -> None:
+    async with Sandbox() as other:
+        other.write_kubeconfig(home / "other")
+        service = await (await system.start(KUBECONFIG=str(home / "other"))).ready()
+        (cluster,) = (await service.get("/readyz")).json["clusters"]
+        assert cluster["name"] == other.url.removeprefix("http://")
+        assert other.requests.count(verb="list") > 0
+    assert len(system.sandbox.requests) == 0
+
+
+@shows("KUBECONFIG")
+@pytest.mark.parametrize(
+    ("kubeconfig", "message"),
+    [("", "there is no cluster to watch: set KUBECONFIG"), ("/nowhere", "KUBECONFIG is '/nowhere': there is no such")],
+)
+async def test_without_a_cluster_there_is_nothing_to_watch(system: System, kubeconfig: str, message: str) -> None:
+    for command in ("run", "watch"):
+        process = await system.launch(command, **(system.variables | {"KUBECONFIG": kubeconfig}))
+        assert await process.ended() == 2
+        assert process.err[-1].startswith(f"presenter: {message}")
+
+
+@shows("CLUSTER_NAME")
+async def test_objects_carry_the_name_of_the_cluster(system: System) -> None:
+    service = await (await system.start(CLUSTER_NAME="production")).ready()
+    items = await service.items(group="widgets.templates.krateo.io", namespace="*")
+    assert {item["cluster_name"] for item in items} == {"production"}
+    assert all(item["global_uid"] == f"production:{item['uid']}" for item in items)
+
+
+@shows("NAMESPACES")
+async def test_only_the_namespaces_are_watched(system: System) -> None:
+    service = await (await system.start(NAMESPACES="demo-system, team-atlas")).ready()
+    found = await service.cached(PANELS)
+    assert found == {
+        uid: panel
+        for uid, panel in system.served(PANELS).items()
+        if panel["metadata"]["namespace"] in ("demo-system", "team-atlas")
+    }
+    crds = "customresourcedefinitions.apiextensions.k8s.io"
+    assert await service.cached(crds) == system.served(crds), "what has no namespace is watched all the same"
+    asked = system.sandbox.requests.matching(verb="list", resource="panels")
+    assert {request.namespace for request in asked} == {"demo-system", "team-atlas"}
+
+
+@shows("WATCH")
+async def test_only_what_is_selected_is_watched(system: System) -> None:
+    service = await (await system.start(WATCH="pods,*.templates.krateo.io,!buttons.*")).ready()
+    for name in ("pods", "restactions.templates.krateo.io"):
+        assert await service.cached(name) == system.served(name)
+    for name in (PANELS, "buttons.widgets.templates.krateo.io", "secrets"):
+        refused = await service.cached(name)
+        assert isinstance(refused, Reply)
+        assert refused.status == 404
+    asked = {request.resource for request in system.sandbox.requests if request.verb in ("list", "watch")}
+    assert {"pods", "restactions"} <= asked
+    assert not asked & {"panels", "buttons", "secrets"}
+
+
+@shows("CACHE_SECRET_DATA")
+async def test_the_values_of_secrets_are_kept_only_when_told_to(system: System) -> None:
+    data = {"password": "cDRzcw=="}
+    made = system.sandbox.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine", "namespace": "default"}, "data": data}
+    )
+    for setting, kept in (("", {"password": ""}), ("true", data)):
+        service = await (await system.start(WATCH="secrets", CACHE_SECRET_DATA=setting)).ready()
+        wanted = {made["metadata"]["uid"]: {**without_managed_fields(made), "data": kept}}
+        await eventually(partial(service.cached, "secrets"), partial(operator.eq, wanted))
+        assert await service.process.stop() == 0
+
+
+@contextmanager
+def _listening() -> Iterator[int]:
+    """A port where somebody listens, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

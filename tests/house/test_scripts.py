@@ -1,0 +1,42 @@
+"""What the scripts promise without running the system: help, and locks that hold everywhere."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = ["bootstrap", "check", "lock", "test", "tools"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_says_what_a_script_does(checkout: Path, tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        [checkout / "scripts" / name, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"scripts/{name}")
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "check", "lock", "tools"])
+def test_an_unknown_argument_is_refused(checkout: Path, name: str) -> None:
+    done = subprocess.run([checkout / "scripts" / name, "--nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--help" in done.stderr
+
+
+def test_every_script_is_known_and_can_be_run(checkout: Path) -> None:
+    programs = {path.name for path in (checkout / "scripts").iterdir() if path.suffix != ".sh"}
+    assert programs == {*SCRIPTS, "run"}
+    for program in (*(checkout / "scripts" / name for name in programs), checkout / ".ci" / "run"):
+        assert os.access(program, os.X_OK), f"{program} is not executable"
+
+
+@pytest.mark.parametrize("name", ["runtime", "build", "development", "tools"])
+def test_locks_pin_by_hash_and_name_no_index(checkout: Path, name: str) -> None:
+    lock = (checkout / "locks" / f"{name}.txt").read_text()
+    assert "://" not in lock
+    assert "--index" not in lock
+    for requirement in re.split(r"\n(?=\w)", lock):
+        assert re.match(r"[\w-]+(\[\w+\])?==\S+", requirement), requirement
+        assert "--hash=sha256:" in requirement

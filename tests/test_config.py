@@ -1,0 +1,214 @@
+"""Settings: what each variable may be, what it is when absent, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from presenter.config import DEFAULT_WATCH, GROUPS, Settings, parse_duration, variables
+from presenter.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of this program is set, whatever the machine the tests run on has."""
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_with_nothing_set_the_defaults_hold() -> None:
+    settings = Settings.from_environment()
+    assert settings.http.port == 8080
+    assert settings.log.debug is False
+    assert settings.database.host is None
+    assert settings.database.port == 5432
+    assert settings.database.params == {}
+    assert settings.database.ready_timeout == timedelta(minutes=4)
+    assert settings.database.data_dir is None
+    assert settings.cluster.kubeconfig is None
+    assert settings.cluster.name is None
+    assert settings.cluster.namespaces == ()
+    assert settings.cluster.watch == DEFAULT_WATCH
+    assert settings.auth.sign_key is None
+    assert settings.cluster.cache_secret_data is False
+    assert settings.auth.issuer is None
+    assert settings.auth.groups_claim == "groups"
+    assert settings.access.authorizer == "rbac"
+    assert settings.access.list_verb == "list"
+    assert settings.access.rbac_max_staleness == timedelta(minutes=5)
+    assert settings.access.sar_cache_ttl == timedelta(seconds=10)
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "PORT": "0",
+        "DEBUG": "true",
+        "DB_HOST": "database.example",
+        "DB_PORT": "6432",
+        "DB_NAME": "cache",
+        "DB_USER": "presenter",
+        "DB_PASS": "p4ss",
+        "DB_PARAMS": "sslmode=require&connect_timeout=5",
+        "DB_READY_TIMEOUT": "1h30m",
+        "DATA_DIR": "/data",
+        "KUBECONFIG": "/a:/b",
+        "CLUSTER_NAME": "prod-1",
+        "NAMESPACES": "krateo-system, demo-system",
+        "WATCH": "pods,!*.*.krateo.io",
+        "SIGN_KEY": "k3y",
+        "JWT_ISSUER": "issuer",
+        "CURSOR_KEY": "curs0r",
+        "JWKS_URL": "https://issuer.example/keys",
+        "OIDC_ISSUER": "https://issuer.example",
+        "JWT_AUDIENCE": "presenter",
+        "JWT_USERNAME_CLAIM": "email",
+        "JWT_GROUPS_CLAIM": "roles",
+        "CACHE_SECRET_DATA": "true",
+        "AUTHORIZER": "sar",
+        "LIST_VERB": "get",
+        "RBAC_MAX_STALENESS": "90s",
+        "SAR_CACHE_TTL": "1m",
+    }
+    assert environment.keys() == variables().keys()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
+    assert settings.http.port == 0
+    assert settings.log.debug is True
+    assert settings.database.host == "database.example"
+    assert settings.database.port == 6432
+    assert settings.database.name == "cache"
+    assert settings.database.user == "presenter"
+    assert settings.database.password is not None
+    assert settings.database.password.get_secret_value() == "p4ss"
+    assert settings.database.params == {"sslmode": "require", "connect_timeout": "5"}
+    assert settings.database.ready_timeout == timedelta(hours=1, minutes=30)
+    assert settings.database.data_dir == Path("/data")
+    assert settings.cluster.kubeconfig == "/a:/b"
+    assert settings.cluster.name == "prod-1"
+    assert settings.cluster.namespaces == ("krateo-system", "demo-system")
+    assert settings.cluster.watch == ("pods", "!*.*.krateo.io")
+    assert settings.auth.require_sign_key() == b"k3y"
+    assert settings.auth.issuer == "issuer"
+    assert settings.auth.require_cursor_key() == b"curs0r"
+    assert settings.auth.jwks_url == "https://issuer.example/keys"
+    assert settings.auth.oidc_issuer == "https://issuer.example"
+    assert settings.auth.audience == "presenter"
+    assert settings.auth.username_claim == "email"
+    assert settings.auth.groups_claim == "roles"
+    assert settings.cluster.cache_secret_data is True
+    assert settings.access.authorizer == "sar"
+    assert settings.access.list_verb == "get"
+    assert settings.access.rbac_max_staleness == timedelta(seconds=90)
+    assert settings.access.sar_cache_ttl == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", variables())
+def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    defaults = Settings.from_environment()
+    monkeypatch.setenv(name, "")
+    assert Settings.from_environment() == defaults
+
+
+@pytest.mark.parametrize("name", ["port", "host", "name", "user", "watch", "data_dir", "db_host", "Port"])
+def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    defaults = Settings.from_environment()
+    monkeypatch.setenv(name, "1234")
+    assert Settings.from_environment() == defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "-1"),
+        ("PORT", "65536"),
+        ("DEBUG", "perhaps"),
+        ("DB_PORT", "0"),
+        ("DB_PORT", "5432/tcp"),
+        ("DB_PARAMS", "sslmode"),
+        ("DB_PARAMS", "sslmode=disable&&"),
+        ("DB_READY_TIMEOUT", "4"),
+        ("DB_READY_TIMEOUT", "-4m"),
+        ("DB_READY_TIMEOUT", "4 minutes"),
+        ("CLUSTER_NAME", "two words"),
+        ("CLUSTER_NAME", "a/b"),
+        ("CLUSTER_NAME", "c" * 254),
+        ("JWKS_URL", "file:///keys"),
+        ("OIDC_ISSUER", "issuer.example"),
+        ("CACHE_SECRET_DATA", "some"),
+        ("AUTHORIZER", "nobody"),
+        ("LIST_VERB", "watch"),
+        ("RBAC_MAX_STALENESS", "5"),
+        ("SAR_CACHE_TTL", "ten seconds"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refusal:
+        Settings.from_environment()
+    assert refusal.value.message.startswith(f"{name} is {value!r}: ")
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DB_PASS", "SIGN_KEY", "CURSOR_KEY"):
+        monkeypatch.setenv(name, "n0t-to-be-seen")
+    assert "n0t-to-be-seen" not in repr(Settings.from_environment())
+
+
+def test_a_missing_sign_key_is_asked_for_by_name() -> None:
+    with pytest.raises(ConfigError, match="SIGN_KEY is not set"):
+        Settings.from_environment().auth.require_sign_key()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("90s", 90),
+        ("4m", 240),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("250ms", 0.25),
+        ("3us", 3e-6),
+        ("3µs", 3e-6),
+        ("1h1m1s", 3661),
+    ],
+)
+def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "4", "-4m", "4 m", "m", "4d", "1h30", "1,5h", "1e3s", "４m"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="90s, 4m or 1h30m"):
+        parse_duration(text)
+
+
+def test_a_duration_beyond_what_can_be_counted_is_refused() -> None:
+    with pytest.raises(ValueError, match="999999999 days"):
+        parse_duration("99999999999999h")
+
+
+@given(hours=st.integers(0, 99), minutes=st.integers(0, 999), seconds=st.integers(0, 999))
+def test_the_parts_of_a_duration_add_up(hours: int, minutes: int, seconds: int) -> None:
+    expected = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == expected
+
+
+@given(st.lists(st.text("abc.*!-", min_size=1), max_size=4), st.sampled_from([",", ", ", " ,", ",,"]))
+def test_a_list_may_be_spaced_and_hold_empty_places(parts: list[str], comma: str) -> None:
+    (cluster,) = (group for group in GROUPS if "watch" in group.model_fields)
+    settings = cluster.model_validate({"NAMESPACES": comma.join(parts)})
+    assert settings.model_dump()["namespaces"] == tuple(parts)
+
+
+def test_every_variable_is_described() -> None:
+    assert len(variables()) == sum(len(group.model_fields) for group in GROUPS)
+    for name, (_, description) in variables().items():
+        assert name.isupper(), name
+        assert description, name
