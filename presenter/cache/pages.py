@@ -1,9 +1,9 @@
 """Every read of objects: a query → one page.
 
 A page walks an index in order from a position, and costs what it returns. A filter without an order of its own (labels,
-part of a name, since) is first tried while walking a bounded stretch; where its matches are too thin on the ground,
-they are collected through the filter's own index and sorted. That choice is made here and not left to the planner,
-whose estimates for containment are constants.
+part of a name, since, very many namespaces) is first tried while walking a bounded stretch. Where its matches are too
+thin on the ground, they are collected through the filter's own index and sorted, or the namespaces are walked one by
+one. That choice is made here and not left to the planner, whose estimates for containment are constants.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 WALK_BASE, WALK_PER_ROW = 1000, 20
 """Rows a filtered walk looks at before it gives up: as many as are cheap to read, more for larger pages."""
+
+CROWD = 64
+"""More namespaces than this are first taken for a filter on the whole type: a page's worth of each would be much."""
 
 # -- statements ------------------------------------------------------------------------------------------------------
 
@@ -52,9 +55,9 @@ ORDER BY {order} LIMIT {limit}
 # The filter is tried on a bounded stretch of the walk. A full page is the page; anything less proves nothing.
 _WALK = """
 SELECT * FROM (
-    SELECT cluster, type_id, uid, {keys}, name, labels, updated_at FROM resources
+    SELECT cluster, type_id, uid, {keys}, namespace, name, labels, updated_at FROM resources
     WHERE {leg} AND {after} ORDER BY {order} LIMIT {budget}
-) AS walked WHERE {filters} LIMIT {limit}
+) AS page WHERE {filters} ORDER BY {merged_order} LIMIT {limit}
 """
 
 # All matches, each type's through the filter's own index; OFFSET 0 keeps the planner from walking the order instead.
@@ -104,13 +107,12 @@ async def read_object(
 def _attempts(query: Query) -> Iterator[tuple[str, list[Any]]]:
     """The statements to try, until one fills the page; the last one's answer stands."""
     filters = query.filters
-    if filters == Filters():
-        yield _Statement(query).ordered()
-        return
+    crowded = len(query.legs) > CROWD and _one_type_by_namespaces(query.legs)
     indexed = filters.name is not None or filters.composition_id is not None
-    if len(query.legs) == 1 and not indexed:
+    unfiltered = filters == Filters()
+    if not indexed and (crowded or (len(query.legs) == 1 and not unfiltered)):
         yield _Statement(query).walked()
-    yield _Statement(query).matched()
+    yield _Statement(query).ordered() if unfiltered else _Statement(query).matched()
 
 
 class _Statement:
@@ -147,18 +149,25 @@ class _Statement:
         return self._whole(self._first_of(parts))
 
     def walked(self) -> tuple[str, list[Any]]:
-        """Try the filters on the first stretch of the only leg."""
+        """Try the filters on the first stretch of the only leg, or of the type that all legs are of."""
         query = self.query
         labels = None if query.filters.labels is None else msgspec.json.encode(dict(query.filters.labels))
         conditions = self._conditions()
         if labels is not None:
             conditions.append(f"labels @> {self._argument(labels, 'jsonb')}")
+        leg = query.legs[0]
+        if len(query.legs) > 1:
+            # The keys of a jsonb object are found by bisection; an array would be searched from its beginning.
+            namespaces = msgspec.json.encode(dict.fromkeys((leg.namespace for leg in query.legs), 1))
+            conditions.append(f"{self._argument(namespaces, 'jsonb')} ? namespace")
+            leg = Leg(leg.type_id)
         return self._whole(
             _WALK.format(
                 keys=self.keys,
-                leg=self._leg(query.legs[0]),
+                leg=self._leg(leg),
                 after=self._after(),
                 order=self.order,
+                merged_order=self.merged_order,
                 budget=self._argument(WALK_BASE + WALK_PER_ROW * query.limit, "bigint"),
                 filters=" AND ".join(conditions) or "true",
                 limit=self.limit,
@@ -253,6 +262,10 @@ class _Statement:
             conditions.append(f"{COMPOSITION_OR_LAST} = {self._argument(filters.composition_id, 'uuid')}")
             conditions.append("composition_id IS NOT NULL")
         return conditions
+
+
+def _one_type_by_namespaces(legs: Sequence[Leg]) -> bool:
+    return all(leg.type_id == legs[0].type_id and leg.namespace is not None for leg in legs)
 
 
 def _typed_labels(labels: Sequence[tuple[str, str]], type_id: int) -> bytes:

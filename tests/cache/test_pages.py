@@ -101,6 +101,7 @@ async def test_all_pages_together_are_the_plain_answer(
 ) -> None:
     monkeypatch.setattr(pages, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
     monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
+    monkeypatch.setattr(pages, "CROWD", data.draw(st.sampled_from((1, 64)), "many namespaces"))
     labels: dict[str, dict[str, str]] = {}
     for watch in watches:
         content = data.draw(st.lists(objects, max_size=12, unique_by=lambda object: object.uid))
