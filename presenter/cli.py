@@ -106,8 +106,8 @@ def token(
 def can_i(
     verb: Annotated[Literal["list", "get"], typer.Argument(help="What to do.")],
     resource: Annotated[str, typer.Argument(help="Resource type: panels.widgets.templates.krateo.io, pods.")],
+    user: Annotated[str, typer.Option(help="Name of the user.")],
     name: Annotated[str, typer.Argument(help="Name of one object.")] = "",
-    user: Annotated[str, typer.Option(help="Name of the user.")] = ...,  # type: ignore[assignment]  # typer: required
     group: Annotated[list[str] | None, typer.Option(help="Group of the user; may be repeated.")] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace.")] = "default",
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces at once.")] = False,

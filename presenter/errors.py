@@ -55,13 +55,6 @@ class NotFound(PresenterError):
     reason = "NotFound"
 
 
-class MethodNotAllowed(PresenterError):
-    """The path exists, the method on it does not."""
-
-    status = 405
-    reason = "MethodNotAllowed"
-
-
 class PayloadTooLarge(PresenterError):
     """The request body is larger than any request needs to be."""
 

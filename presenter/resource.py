@@ -49,11 +49,6 @@ class Object(msgspec.Struct, frozen=True):
     labels: bytes
     raw: bytes
 
-    @property
-    def size(self) -> int:
-        """The bytes it takes to hold and to write, near enough to bound a batch."""
-        return len(self.raw) + len(self.labels) + 300
-
 
 class Event(msgspec.Struct, frozen=True):
     """A change of one object: its new state, or its last state when it was deleted."""
