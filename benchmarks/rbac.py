@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks.pages import page_of
 from presenter.access.identity import AUTHENTICATED, Identity
-from presenter.access.rbac import API_GROUP, Kind, RbacRules
+from presenter.access.rbac import Kind, RbacRules
+from presenter.resource import RBAC_GROUP
 
 ROLES, BINDINGS, BOUND = 2_000, 5_000, 50
 WIDE = 2_000
@@ -151,8 +152,8 @@ def wide_bindings() -> Iterator[Item]:
 
 def binding(kind: Kind, namespace: str, name: str, role_kind: str, role: str, subject_kind: str, subject: str) -> Item:
     """A binding of one subject, ready to be put."""
-    reference = {"apiGroup": API_GROUP, "kind": role_kind, "name": role}
-    subjects = [{"apiGroup": API_GROUP, "kind": subject_kind, "name": subject}]
+    reference = {"apiGroup": RBAC_GROUP, "kind": role_kind, "name": role}
+    subjects = [{"apiGroup": RBAC_GROUP, "kind": subject_kind, "name": subject}]
     return kind, namespace, name, manifest(kind, namespace, name, roleRef=reference, subjects=subjects)
 
 
@@ -165,7 +166,7 @@ def manifest(kind: str, namespace: str, name: str, **rest: object) -> bytes:
         "creationTimestamp": "2026-01-01T00:00:00Z",
         "labels": {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/part-of": name},
     }
-    return json.dumps({"apiVersion": f"{API_GROUP}/v1", "kind": kind, "metadata": metadata, **rest}).encode()
+    return json.dumps({"apiVersion": f"{RBAC_GROUP}/v1", "kind": kind, "metadata": metadata, **rest}).encode()
 
 
 if __name__ == "__main__":

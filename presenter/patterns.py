@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from presenter.errors import ConfigError
+from presenter.resource import RBAC_GROUP
 
 NEVER_BY_WILDCARD = frozenset({"secrets", "leases.coordination.k8s.io", "events.events.k8s.io"})
 """Types that only their own full name selects: Secrets are secret, Leases change every few seconds and say
 nothing, and `events.events.k8s.io` are the very objects that `events` are."""
 
 ALWAYS = frozenset(
-    f"{resource}.rbac.authorization.k8s.io"
-    for resource in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+    f"{resource}.{RBAC_GROUP}" for resource in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
 )
 """Types that are watched whatever WATCH says: who may see what follows from them."""
 

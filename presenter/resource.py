@@ -11,6 +11,9 @@ import msgspec
 ALL_NAMESPACES = ""
 """The namespace of a watch that covers every namespace, and of every cluster-scoped object."""
 
+RBAC_GROUP = "rbac.authorization.k8s.io"
+"""The API group of Roles, ClusterRoles and their bindings, from which follows who may see what."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:

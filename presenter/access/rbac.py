@@ -17,10 +17,10 @@ import msgspec
 
 from presenter.access.identity import Identity
 from presenter.cache.scope import EVERYTHING, Grant
+from presenter.resource import RBAC_GROUP
 
 Kind = Literal["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]
 
-API_GROUP = "rbac.authorization.k8s.io"
 MASTERS = "system:masters"
 """The group that may do everything, whatever the rules say ("RBAC Good Practices", "Least privilege")."""
 
@@ -264,7 +264,7 @@ class _SubjectDocument(msgspec.Struct, frozen=True, rename="camel"):
         if not self.name:
             return None
         if self.kind in ("User", "Group"):
-            return (self.kind, self.name) if (self.api_group or API_GROUP) == API_GROUP else None
+            return (self.kind, self.name) if (self.api_group or RBAC_GROUP) == RBAC_GROUP else None
         namespace = self.namespace or within  # kube-apiserver: an account without one is of the binding's own
         if self.kind == "ServiceAccount" and namespace and not self.api_group:
             return ("User", f"{_SERVICE_ACCOUNT}{namespace}:{self.name}")
@@ -287,7 +287,7 @@ def _bind(key: _Key, document: _BindingDocument) -> _Binding:
     _, namespace, _ = key
     reference = document.role_ref
     role: _Key
-    if (reference.api_group or API_GROUP) != API_GROUP:
+    if (reference.api_group or RBAC_GROUP) != RBAC_GROUP:
         raise ValueError(f"its roleRef is of the API group {reference.api_group!r}")
     if reference.kind == "ClusterRole":
         role = ("ClusterRole", "", reference.name)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from presenter.access.rbac import API_GROUP, Kind, RbacRules
+from presenter.access.rbac import Kind, RbacRules
 from presenter.cache.replica import Replica
 from presenter.errors import Unavailable
+from presenter.resource import RBAC_GROUP
 
 if TYPE_CHECKING:
     from presenter.cache.catalog import CachedType, Catalog
@@ -48,7 +49,7 @@ class RulesOfClusters:
 
     async def current(self, cluster: str, catalog: Catalog) -> RbacRules:
         """The rules as of this catalog. Raises Unavailable when they are not all there, or may be out of date."""
-        types = [cached for cached in catalog.of_group(cluster, API_GROUP) if cached.type.resource in KINDS]
+        types = [cached for cached in catalog.of_group(cluster, RBAC_GROUP) if cached.type.resource in KINDS]
         self._require_trustworthy(cluster, types)
         known = self._clusters.get(cluster)
         if known is None or known.type_ids != {cached.id for cached in types}:

@@ -103,7 +103,7 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
     scope = await services.authorizer.scope(
         identity, "list", selection.types, namespace=namespace, name=parameters.name
     )
-    query, filters = _query(services.cursors, parameters, selection, scope)
+    query, filters = _query(services.cursors, parameters, namespace, selection, scope)
     if selection.types and not query.legs:
         raise _forbidden(identity, parameters, selection)
     for type_id in {leg.type_id for leg in query.legs}:
@@ -115,7 +115,9 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
     )
 
 
-def _query(codec: CursorCodec, parameters: ListParameters, selection: Selection, scope: Scope) -> tuple[Query, bytes]:
+def _query(
+    codec: CursorCodec, parameters: ListParameters, namespace: str | None, selection: Selection, scope: Scope
+) -> tuple[Query, bytes]:
     """The query behind the parameters, and the digest of its filters that cursors are bound to."""
     order = parameters.sort_order or ("desc" if parameters.sort_by in _NEWEST_FIRST else "asc")
     descending = order == "desc"
@@ -144,7 +146,7 @@ def _query(codec: CursorCodec, parameters: ListParameters, selection: Selection,
                 scope,
                 [cached.id for cached in selection.types if not cached.type.namespaced],
                 [cached.id for cached in selection.types if cached.type.namespaced],
-                None if parameters.namespace == ALL_NAMESPACES else parameters.namespace,
+                namespace,
                 parameters.name,
             )
         ),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from presenter.resource import ALL_NAMESPACES, Event, Object, ResourceType, State, Watch
+from presenter.resource import ALL_NAMESPACES, RBAC_GROUP, Event, Object, ResourceType, State, Watch
 
 if TYPE_CHECKING:
     import asyncpg
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 CATALOG_CHANNEL = "presenter_catalog"
 """Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
-
-RULES_GROUP = "rbac.authorization.k8s.io"
 
 log = structlog.get_logger(__name__)
 
@@ -304,7 +302,7 @@ class Writer:
                 )
             await self._upsert(connection, watch, upserts)
             await connection.execute(_ADVANCED, watch.type_id, watch.namespace, checkpoint)
-            if events and watch.type.group == RULES_GROUP:
+            if events and watch.type.group == RBAC_GROUP:
                 await connection.execute(_ANNOUNCE)
 
     async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:

@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from presenter.access.rbac import API_GROUP
 from presenter.api.health import readiness
 from presenter.cache.catalog import CachedType, Catalog, count_objects, read_catalog
 from presenter.cache.pages import read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Row, Sort
 from presenter.cache.scope import Leg
-from presenter.resource import ResourceType
+from presenter.resource import RBAC_GROUP, ResourceType
 
 SHOWN_TYPE = "panels.widgets.templates.krateo.io"
 _LOOKS_PER_SECOND = 5
@@ -134,7 +133,7 @@ def _example(catalog: Catalog, counts: Mapping[int, int]) -> CachedType | None:
     filled = [cached for cached in catalog.types if counts.get(cached.id)]
 
     def preference(cached: CachedType) -> tuple[bool, bool, int]:
-        return cached.type.name == SHOWN_TYPE, cached.type.group != API_GROUP, counts[cached.id]
+        return cached.type.name == SHOWN_TYPE, cached.type.group != RBAC_GROUP, counts[cached.id]
 
     return max(filled, key=preference, default=None)
 
