@@ -37,9 +37,16 @@ class EmbeddedPostgres:
     async def start(cls, data_dir: Path | None = None) -> Self:
         """Start the server that keeps its files in `data_dir` (default: the user's data directory), or join it.
 
+        Cancelled meanwhile, it first lets the server come up and stops it: nobody may remove its files under it.
         Raises ConfigError when the `demo` extra is not installed, DatabaseUnavailable when the server does not start.
         """
-        return cls(await asyncio.to_thread(_start, data_dir))
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, data_dir))
+        try:
+            return cls(await asyncio.shield(starting))
+        except asyncio.CancelledError:
+            with contextlib.suppress(DatabaseUnavailable):
+                await cls(await starting).stop()
+            raise
 
     def address(self, database: str = "postgres") -> Address:
         """Where a database of this server is."""

@@ -153,9 +153,11 @@ async def test_two_that_start_at_once_keep_apart_and_leave_nothing_behind(
     assert _left(place) == []
 
 
-async def test_it_can_be_stopped_while_it_starts(presenter: Launch, place: Path) -> None:
+@pytest.mark.parametrize("sign", ["postgresql/PG_VERSION", "postgresql/postmaster.pid", "postgresql/postmaster.opts"])
+async def test_it_can_be_stopped_while_it_starts(presenter: Launch, place: Path, sign: str) -> None:
+    """While initdb begins, while it is at work, while the server comes up."""
     process = await presenter("demo", "--port", "0", TMPDIR=str(place))
-    await eventually(lambda: _found(place.glob("*/postgresql/postmaster.pid")), bool)
+    await eventually(lambda: _found(place.glob(f"*/{sign}")), bool)
     assert await process.stop(signal.SIGINT) == 0
     assert _left(place) == []
     assert working_in(place) == []
