@@ -11,7 +11,7 @@ from presenter.sandbox.faults import Faults
 from presenter.sandbox.loader import ManifestError, load_directory
 from presenter.sandbox.rbac import User
 from presenter.sandbox.samples import fill
-from presenter.sandbox.server import Sandbox
+from presenter.sandbox.server import Sandbox, Tls
 
 __all__ = [
     "ApiError",
@@ -21,6 +21,7 @@ __all__ = [
     "RequestRecord",
     "Requests",
     "Sandbox",
+    "Tls",
     "User",
     "fill",
     "load_directory",

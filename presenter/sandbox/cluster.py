@@ -180,6 +180,21 @@ class Cluster:
         after = {**before, "metadata": {**meta, **marks}}
         return self._commit("MODIFIED", definition, after, before, previous, write)
 
+    def plant(self, resource: str, name: str, namespace: str, members: bytes, event: EventType | None = None) -> None:
+        """Let something happen to an object that is, from now on, what these bytes say, however wrong.
+
+        `members` is its JSON, metadata first, without apiVersion and kind. It gets no uid and no resourceVersion but
+        those in it: the version of this event is `resource_version + 1`. `event` is what happens, by default that it is
+        created or modified. What was planted can be listed, watched and planted anew, and nothing else.
+        """
+        definition = self.registry.named(resource)
+        store = self.store(definition)
+        key = key_of(namespace, name)
+        previous = store.entries.get(key)
+        self._version += 1
+        entry = Entry(key, namespace, name, "", self._version, {}, {}, members.lstrip()[1:])
+        store.record(Event(event or ("MODIFIED" if previous else "ADDED"), self._version, entry, previous))
+
     # History
 
     def compact(self) -> None:
@@ -188,9 +203,9 @@ class Cluster:
         for store in self._stores.values():
             store.compact(self._version)
 
-    def remember(self, definition: Definition, entries: list[Entry]) -> None:
-        """Keep a list as it is now, for the pages that follow its first."""
-        self.snapshots[definition.name, self._version] = entries
+    def remember(self, definition: Definition, version: int, entries: list[Entry]) -> None:
+        """Keep a list as it is at a version, for the pages that follow its first."""
+        self.snapshots[definition.name, version] = entries
         if len(self.snapshots) > _SNAPSHOTS:
             self.snapshots.popitem(last=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from presenter.sandbox import errors
 from presenter.sandbox.cluster import Cluster
@@ -78,7 +78,33 @@ class StaleDiscovery:
     """Mark a group's versions as `freshness: Stale` in aggregated discovery."""
 
 
-Action = Refuse | ExpirePage | Gate | Stall | BreakOff | Swallow | NoBookmarks | Fragment | StaleDiscovery
+@dataclass(frozen=True)
+class Lag:
+    """Answer lists as of a past version."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class NoStreamingLists:
+    """Do not send initial events as a list: 422, or as if that had not been asked for."""
+
+    refused: bool
+
+
+Action = (
+    Refuse
+    | ExpirePage
+    | Gate
+    | Stall
+    | BreakOff
+    | Swallow
+    | NoBookmarks
+    | Fragment
+    | StaleDiscovery
+    | Lag
+    | NoStreamingLists
+)
 _A = TypeVar("_A", bound=Action)
 
 
@@ -112,6 +138,10 @@ class Faults:
     - `stream_error(code)`: watches get an ERROR event as soon as they open.
     - `drop_events()`: events and bookmarks are silently not sent, on running watches too.
     - `no_bookmarks()`, `fragment(size)`: watches without bookmarks; watches in pieces of `size` bytes.
+    - `lagging(version)`: lists, and so probes, show a past version, as a replica behind a load balancer that has not
+      caught up does; later pages, single objects and watches are those of the present.
+    - `no_streaming_lists(how)`: watches with sendInitialEvents get 422 (`refuse`), as from a server that has them
+      switched off, or objects without the bookmark that ends them (`ignore`), as from one that is too old.
     - `stale_discovery(group)`: aggregated discovery says `Stale`.
     - `opaque_versions()`: resourceVersions, past ones too, become non-numeric; watches from before get 410.
     """
@@ -195,6 +225,16 @@ class Faults:
     def fragment(self, size: int = 1, *, resource: str | None = None) -> Fault:
         """Send watches opened from now on in pieces of `size` bytes."""
         return self._add(Fragment(size), "watch", resource, None)
+
+    def lagging(self, version: int, *, resource: str | None = None, times: int | None = None) -> Fault:
+        """Answer lists as of a version in the past, which history must reach back to."""
+        return self._add(Lag(version), "list", resource, times)
+
+    def no_streaming_lists(
+        self, how: Literal["refuse", "ignore"] = "refuse", *, resource: str | None = None, times: int | None = None
+    ) -> Fault:
+        """Have no streaming lists, and say so or not."""
+        return self._add(NoStreamingLists(how == "refuse"), "watch", resource, times)
 
     def stale_discovery(self, group: str) -> Fault:
         """Serve the discovery of an API group as stale."""

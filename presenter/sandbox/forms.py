@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -64,11 +65,17 @@ class _Metadata(msgspec.Struct):
 
 
 _metadata = msgspec.json.Decoder(_Metadata)
+_json = json.JSONDecoder()
+_FIRST = '"metadata":'
 
 
 def metadata_of(entry: Entry) -> bytes:
     """The JSON of an object's metadata."""
-    return bytes(_metadata.decode(b"{" + entry.tail).metadata)
+    try:
+        return bytes(_metadata.decode(b"{" + entry.tail).metadata)
+    except RecursionError:  # what follows is nested too deeply; metadata goes first
+        text = entry.tail.decode()
+        return text[len(_FIRST) : _json.raw_decode(text, len(_FIRST))[1]].encode()
 
 
 class PartialMetadata:

@@ -52,12 +52,13 @@ class Continue(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Which part of a type's objects is asked for. `limit` 0 means all."""
+    """Which part of a type's objects is asked for, as of which version (None: now). `limit` 0 means all."""
 
     namespace: str = ""
     selects: Predicate | None = None
     limit: int = 0
     token: Continue | None = None
+    exact: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def page(cluster: Cluster, definition: Definition, options: ListOptions) -> Page
 
     All pages of a list show the moment of the first. Raises ApiError 410 when that is forgotten.
     """
-    entries, version, number = _snapshot(cluster, definition, options.token)
+    entries, version, number = _snapshot(cluster, definition, options)
     start, end = _range(entries, options.namespace)
     if options.token:
         start = max(start, bisect.bisect_left(entries, options.token.start, key=_key))
@@ -90,14 +91,16 @@ def page(cluster: Cluster, definition: Definition, options: ListOptions) -> Page
     shown, following = _take(entries, start, end, options)
     if following >= end:
         return Page(shown, version)
-    if version == cluster.resource_version:
-        cluster.remember(definition, entries)
+    cluster.remember(definition, version, entries)
     # The least key after the last one shown, so that an inconsistent continuation finds what came in between.
     token = Continue(str(version), shown[-1].key + "\0", number + 1)
     return Page(shown, version, token, None if options.selects else end - following)
 
 
-def _snapshot(cluster: Cluster, definition: Definition, token: Continue | None) -> tuple[list[Entry], int, int]:
+def _snapshot(cluster: Cluster, definition: Definition, options: ListOptions) -> tuple[list[Entry], int, int]:
+    token = options.token
+    if options.exact is not None:
+        return cluster.store(definition).at(options.exact), options.exact, 1
     if token is None or token.rv == _INCONSISTENT:
         number = token.page if token else 1
         return cluster.store(definition).snapshot(), cluster.resource_version, number

@@ -53,13 +53,13 @@ class Rest:
 
     def _list(self) -> Answer:
         query = self._asked.query
-        check_not_older(self._cluster, query)
         token = query.get("continue")
         options = listing.ListOptions(
             namespace=self._namespace,
             selects=selection(self._definition, query),
             limit=_integer(query, "limit"),
             token=listing.Continue.decode(token) if token else None,
+            exact=exact_version(self._cluster, query),
         )
         page = listing.page(self._cluster, self._definition, options)
         metadata: dict[str, Any] = {"resourceVersion": self._cluster.format_version(page.version)}
@@ -239,17 +239,24 @@ def selection(definition: Definition, query: dict[str, str]) -> Predicate | None
     return predicate(query.get("labelSelector", ""), query.get("fieldSelector", ""), definition)
 
 
-def check_not_older(cluster: Cluster, query: dict[str, str]) -> None:
-    """Raises ApiError 504 for a list newer than the present, 410 for one of an exact moment in the past."""
-    text = query.get("resourceVersion", "")
+def exact_version(cluster: Cluster, query: dict[str, str]) -> int | None:
+    """The version that a list is to show, None for the present one.
+
+    Raises ApiError 400 or 422 for options that do not go together, and 504 for a version of the future.
+    """
+    text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
+    if match and (query.get("continue") or not text):
+        condition = "when continue" if query.get("continue") else "unless resourceVersion"
+        why = f"Forbidden: resourceVersionMatch is forbidden {condition} is provided"
+        raise errors.invalid("meta.k8s.io", "ListOptions", "", "resourceVersionMatch", why, "FieldValueForbidden")
     if text in ("", "0"):
-        return
+        return None
+    if query.get("continue"):
+        raise errors.bad_request("specifying resource version is not allowed when using continue")
     version = cluster.parse_version(text)
     if version > cluster.resource_version:
         raise errors.too_large_resource_version(version, cluster.resource_version)
-    exact = query.get("resourceVersionMatch") == "Exact"
-    if exact and version != cluster.resource_version:
-        raise errors.expired(f"The provided resource version ({text}) is no longer kept as a list")
+    return version if match == "Exact" else None
 
 
 def _integer(query: dict[str, str], name: str) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import ssl
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +16,7 @@ from presenter.sandbox import api_request, discovery, errors, listing, paths, re
 from presenter.sandbox.api_request import ApiRequest, RequestRecord, Requests
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.exchange import Answer, Incoming
-from presenter.sandbox.faults import ExpirePage, Faults, Gate, Refuse, StaleDiscovery
+from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery
 from presenter.sandbox.objects import encode
 from presenter.sandbox.rbac import Access, Policy, User, refusal
 from presenter.sandbox.rest import Rest
@@ -24,12 +27,20 @@ _HEALTH = ("/healthz", "/livez", "/readyz")
 _LARGEST_BODY = 64 * 2**20
 
 
+@dataclass(frozen=True)
+class Tls:
+    """What https is served with, and the certificate authority, as PEM, that a kubeconfig is to name."""
+
+    context: ssl.SSLContext
+    authority: str
+
+
 class Sandbox:
     """An in-memory Kubernetes API server.
 
     `port` 0 takes a free one. `bookmark_interval` is in seconds. Without a token a request is made by
     system:admin; `tokens` gives bearer tokens to users, and any other token is refused. `enforce_rbac` makes
-    requests subject to the RBAC objects stored.
+    requests subject to the RBAC objects stored. Another `tls` is served with from the next start on.
     """
 
     def __init__(
@@ -39,6 +50,7 @@ class Sandbox:
         *,
         cluster: Cluster | None = None,
         bookmark_interval: float = 60,
+        tls: Tls | None = None,
     ) -> None:
         self.cluster = cluster or Cluster()
         self.faults = Faults(self.cluster)
@@ -46,6 +58,7 @@ class Sandbox:
         self.tokens: dict[str, User] = {}
         self.enforce_rbac = False
         self.bookmark_interval = bookmark_interval
+        self.tls = tls
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
@@ -62,7 +75,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where the API is, such as `http://127.0.0.1:40001`."""
-        return f"http://{self._host}:{self._port}"
+        return f"{'https' if self.tls else 'http'}://{self._host}:{self._port}"
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken."""
@@ -71,7 +84,8 @@ class Sandbox:
         # A watch whose client has gone must end at once, not at its next line.
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        context = self.tls.context if self.tls else None
+        await web.TCPSite(self._runner, self._host, self._port, ssl_context=context).start()
         self._port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -98,10 +112,13 @@ class Sandbox:
 
     def kubeconfig(self, token: str | None = None) -> str:
         """A kubeconfig for this server, as YAML."""
+        cluster = {"server": self.url}
+        if self.tls:
+            cluster["certificate-authority-data"] = base64.b64encode(self.tls.authority.encode()).decode()
         config = {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "sandbox", "cluster": {"server": self.url}}],
+            "clusters": [{"name": "sandbox", "cluster": cluster}],
             "users": [{"name": "sandbox", "user": {"token": token} if token else {}}],
             "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}],
             "current-context": "sandbox",
@@ -154,7 +171,15 @@ class Sandbox:
         if asked.verb == "watch":
             begun = partial(self._begun, record, 200)
             return await streaming.serve(request, asked, self.cluster, self.faults, self.bookmark_interval, begun)
-        return Rest(self.cluster, asked, incoming).answer()
+        return Rest(self.cluster, self._as_of_the_past(asked), incoming).answer()
+
+    def _as_of_the_past(self, asked: ApiRequest) -> ApiRequest:
+        """A list, as a server answers it that lags behind; any other request as it is."""
+        first = asked.verb == "list" and "continue" not in asked.query
+        if not first or not (lag := self.faults.take(Lag, asked.verb, asked.type_name)):
+            return asked
+        past = {"resourceVersion": self.cluster.format_version(lag.version), "resourceVersionMatch": "Exact"}
+        return replace(asked, query=asked.query | past)
 
     def _begun(self, record: RequestRecord, status: int) -> None:
         record.status = status

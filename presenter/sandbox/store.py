@@ -99,6 +99,19 @@ class Store:
             raise errors.expired(f"too old resource version: {version} ({self._floor})")
         return [event for event in self._events if event.version > version]
 
+    def at(self, version: int) -> list[Entry]:
+        """All objects as they were at a resourceVersion, in the order of their keys. Raises ApiError 410."""
+        undone = self.since(version)
+        if not undone:
+            return self.snapshot()
+        entries = dict(self.entries)
+        for event in reversed(undone):
+            if event.previous is None:
+                del entries[event.entry.key]
+            else:
+                entries[event.entry.key] = event.previous
+        return [entries[key] for key in sorted(entries)]
+
     def compact(self, version: int) -> None:
         """Forget all events up to now, which is `version`."""
         self._events.clear()

@@ -11,7 +11,7 @@ from aiohttp import web
 from presenter.sandbox import errors, negotiation
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.cluster import Cluster
-from presenter.sandbox.faults import Faults, Fragment
+from presenter.sandbox.faults import Faults, Fragment, NoStreamingLists
 from presenter.sandbox.registry import Definition
 from presenter.sandbox.rest import resolve, selection
 from presenter.sandbox.store import Cut
@@ -37,7 +37,7 @@ async def serve(
     definition, version = resolve(cluster, asked)
     include = asked.query.get("includeObject", "")
     form = negotiation.form_for(request.headers.get("Accept", ""), definition, version, include)
-    options = _options(asked, cluster, definition, bookmark_interval)
+    options = _options(asked, cluster, definition, bookmark_interval, faults)
     watch = Watch(cluster, definition, form, options, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
@@ -54,8 +54,15 @@ async def serve(
     return response
 
 
-def _options(asked: ApiRequest, cluster: Cluster, definition: Definition, bookmark_interval: float) -> WatchOptions:
+def _options(
+    asked: ApiRequest, cluster: Cluster, definition: Definition, bookmark_interval: float, faults: Faults
+) -> WatchOptions:
     query = dict(asked.query)
+    if "sendInitialEvents" in query and (none := faults.take(NoStreamingLists, "watch", definition.name)):
+        del query["sendInitialEvents"]
+        if none.refused:
+            why = "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+            raise errors.invalid("meta.k8s.io", "ListOptions", "", "sendInitialEvents", why, "FieldValueForbidden")
     if asked.name:
         query["fieldSelector"] = f"metadata.name={asked.name}"
     text, initial = query.get("resourceVersion", ""), query.get("sendInitialEvents")

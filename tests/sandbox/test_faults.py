@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import ssl
 
 import aiohttp
 import pytest
+import yaml
 
 from presenter.sandbox import Sandbox
+from tests.sandbox.authority import Authority
 from tests.sandbox.harness import PANELS, PANELS_PATH, Client, Stream, panel
 
 CONFIG_MAPS = "/api/v1/configmaps"
@@ -243,6 +247,132 @@ async def test_going_back_to_a_backup(client: Client, sandbox: Sandbox) -> None:
         await watch.rest()
     assert cluster.resource_version == backup.version
     assert (await client.get(PANELS_PATH))["items"] == [kept]
+
+
+async def test_what_follows_a_backup_may_pass_what_was_lost(client: Client, sandbox: Sandbox) -> None:
+    cluster = sandbox.cluster
+    backup = cluster.backup()
+    for name in "abc":
+        cluster.create(panel(name))
+    lost = cluster.resource_version
+    cluster.restore(backup)
+    watch = await client.watch(PANELS_PATH, resourceVersion=lost)
+    while cluster.resource_version <= lost:
+        last = cluster.create(panel(f"new-{cluster.resource_version}"))
+    assert (await watch.next())["object"] == last, "what came before is dropped silently"
+    assert len((await client.get(PANELS_PATH))["items"]) == lost - backup.version + 1
+
+
+async def test_another_cluster_behind_the_same_port(client: Client, sandbox: Sandbox) -> None:
+    sandbox.cluster.create(panel("a"))
+    async with Sandbox() as other:
+        await sandbox.stop()
+        url = sandbox.url
+        port = int(url.rpartition(":")[2])
+        async with Sandbox(port=port, cluster=other.cluster) as swapped:
+            assert swapped.url == url
+            namespace = await client.get("/api/v1/namespaces/kube-system")
+        assert namespace["metadata"]["uid"] == other.cluster.uid != sandbox.cluster.uid
+
+
+async def test_a_server_that_lags_behind(client: Client, sandbox: Sandbox) -> None:
+    sandbox.cluster.create(panel("a"))
+    past = await client.get(PANELS_PATH)
+    sandbox.cluster.create(panel("b"))
+    sandbox.faults.lagging(int(past["metadata"]["resourceVersion"]), resource=PANELS, times=2)
+    present = (await client.get(CONFIG_MAPS))["metadata"]["resourceVersion"]
+    assert await client.get(PANELS_PATH, limit=1) == past
+    assert await client.get(PANELS_PATH) == past
+    caught_up = await client.get(PANELS_PATH)
+    assert caught_up["metadata"]["resourceVersion"] == present
+    assert [item["metadata"]["name"] for item in caught_up["items"]] == ["a", "b"]
+
+
+async def test_pages_of_a_server_that_lags_behind(client: Client, sandbox: Sandbox) -> None:
+    for name in "ab":
+        sandbox.cluster.create(panel(name))
+    then = sandbox.cluster.resource_version
+    sandbox.cluster.create(panel("c"))
+    fault = sandbox.faults.lagging(then)
+    first = await client.get(PANELS_PATH, limit=1)
+    second = await client.get(PANELS_PATH, limit=1, **{"continue": first["metadata"]["continue"]})
+    assert [item["metadata"]["name"] for item in first["items"] + second["items"]] == ["a", "b"]
+    assert "continue" not in second["metadata"]
+    assert second["metadata"]["resourceVersion"] == str(then)
+    sandbox.faults.remove(fault)
+    assert len((await client.get(PANELS_PATH))["items"]) == 3
+
+
+STREAMING_LIST = {
+    "sendInitialEvents": "true",
+    "resourceVersionMatch": "NotOlderThan",
+    "allowWatchBookmarks": "true",
+}
+
+
+async def test_streaming_lists_are_refused(client: Client, sandbox: Sandbox) -> None:
+    sandbox.faults.no_streaming_lists("refuse", resource=PANELS, times=1)
+    await client.watch(PANELS_PATH)
+    refused = await client.send("GET", PANELS_PATH, watch="true", **STREAMING_LIST)
+    assert (refused.status, refused.json["reason"]) == (422, "Invalid")
+    assert "sendInitialEvents is forbidden" in refused.json["message"]
+    event = await (await client.watch(PANELS_PATH, **STREAMING_LIST)).next()
+    assert event["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+async def test_streaming_lists_are_not_known(client: Client, sandbox: Sandbox) -> None:
+    sandbox.cluster.create(panel("a"))
+    sandbox.faults.no_streaming_lists("ignore")
+    watch = await client.watch(PANELS_PATH, **STREAMING_LIST)
+    sandbox.cluster.create(panel("b"))
+    sandbox.bookmark()
+    assert await watch.take(2) == [("ADDED", "a"), ("ADDED", "b")]
+    bookmark = await watch.next()
+    assert bookmark["type"] == "BOOKMARK"
+    assert "annotations" not in bookmark["object"]["metadata"]
+
+
+async def test_objects_as_wrong_as_planted(client: Client, sandbox: Sandbox) -> None:
+    cluster = sandbox.cluster
+    start = cluster.resource_version
+    cluster.plant(PANELS, "odd", "default", b'{"metadata":{"name":"odd"}}')
+    cluster.plant(PANELS, "odd", "default", b'{"metadata":{"name":"odd","resourceVersion":7},"spec":null}')
+    deep = b'{"metadata":{"name":"deep"},"spec":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    cluster.plant(PANELS, "deep", "default", deep)
+    listed = await client.send("GET", PANELS_PATH)
+    assert deep[1:] in listed.body
+    assert b'"metadata":{"name":"odd","resourceVersion":7},"spec":null}' in listed.body
+    accept = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+    partial = await client.get(PANELS_PATH, accept)
+    assert [item["metadata"]["name"] for item in partial["items"]] == ["deep", "odd"]
+    cluster.plant(PANELS, "deep", "default", b'{"metadata":{"name":"deep"}}', "DELETED")
+    watch = await client.watch(PANELS_PATH, resourceVersion=start)
+    assert await watch.take(2) == [("ADDED", "odd"), ("MODIFIED", "odd")]
+    assert deep[1:] in await watch.response.content.readuntil(b"\n")
+    assert await watch.take(1) == [("DELETED", "deep")]
+    assert [item["metadata"]["name"] for item in (await client.get(PANELS_PATH))["items"]] == ["odd"]
+
+
+async def test_https_with_another_authority(sandbox: Sandbox) -> None:
+    first, second = Authority("first"), Authority("second")
+
+    async def version(kubeconfig: str) -> int:
+        authority = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["certificate-authority-data"]
+        trust = ssl.create_default_context(cadata=base64.b64decode(authority).decode())
+        async with aiohttp.ClientSession() as session, session.get(sandbox.url + "/version", ssl=trust) as response:
+            return response.status
+
+    port = sandbox.url.rpartition(":")[2]
+    sandbox.tls = first.tls()
+    await sandbox.restart()
+    assert sandbox.url == f"https://127.0.0.1:{port}"
+    kubeconfig = sandbox.kubeconfig()
+    assert await version(kubeconfig) == 200
+    sandbox.tls = second.tls()
+    await sandbox.restart()
+    with pytest.raises(aiohttp.ClientConnectorCertificateError):
+        await version(kubeconfig)
+    assert await version(sandbox.kubeconfig()) == 200
 
 
 async def test_the_log_of_requests(client: Client, sandbox: Sandbox) -> None:

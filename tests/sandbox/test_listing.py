@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,10 +105,69 @@ async def test_a_version_of_the_future_is_too_large(client: Client, sandbox: San
     for version in ("0", "1", str(current)):
         query = {"resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
         assert (await client.send("GET", PANELS_PATH, **query)).status == 200
-    exact: dict[str, str | int] = {"resourceVersion": current - 1, "resourceVersionMatch": "Exact"}
-    assert (await client.send("GET", PANELS_PATH, **exact)).status == 410
     assert (await client.send("GET", PANELS_PATH, resourceVersion="x")).status == 400
     assert (await client.send("GET", PANELS_PATH, limit="many")).status == 400
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 7])
+async def test_lists_of_the_past(client: Client, sandbox: Sandbox, limit: int) -> None:
+    type_name = f"panels.{WIDGETS}"
+    changes: list[Callable[[], object]] = [
+        lambda: sandbox.cluster.create(panel("a")),
+        lambda: sandbox.cluster.create(panel("b")),
+        lambda: sandbox.cluster.merge_patch(type_name, "a", "default", {"spec": {"changed": True}}),
+        lambda: sandbox.cluster.delete(type_name, "b", "default"),
+        lambda: sandbox.cluster.create(panel("b")),
+        lambda: sandbox.cluster.delete(type_name, "a", "default"),
+    ]
+    history = []
+    for change in changes:
+        change()
+        history.append(await client.get(PANELS_PATH))
+    for then in history:
+        query: dict[str, str | int] = {"limit": limit, "resourceVersionMatch": "Exact"}
+        version = then["metadata"]["resourceVersion"]
+        page = await client.get(PANELS_PATH, resourceVersion=version, **query)
+        items = page["items"]
+        while token := page["metadata"].get("continue"):
+            page = await client.get(PANELS_PATH, limit=limit, **{"continue": token})
+            items += page["items"]
+        assert items == then["items"]
+        assert page["metadata"]["resourceVersion"] == version
+
+
+async def test_the_past_is_forgotten(client: Client, seven: Sandbox) -> None:
+    then = seven.cluster.resource_version
+    seven.cluster.create(panel("new"))
+    query: dict[str, str | int] = {"resourceVersion": then, "resourceVersionMatch": "Exact"}
+    assert len((await client.get(ALL_PANELS, **query))["items"]) == 7
+    seven.cluster.compact()
+    expired = await client.send("GET", ALL_PANELS, **query)
+    assert (expired.status, expired.json["reason"]) == (410, "Expired")
+    query["resourceVersion"] = seven.cluster.resource_version
+    assert len((await client.get(ALL_PANELS, **query))["items"]) == 8
+
+
+async def test_options_of_a_list_that_do_not_go_together(client: Client, seven: Sandbox) -> None:
+    token = (await client.get(ALL_PANELS, limit=1))["metadata"]["continue"]
+    for status, query in (
+        (422, {"resourceVersionMatch": "Exact"}),
+        (422, {"resourceVersionMatch": "Exact", "resourceVersion": "1", "continue": token}),
+        (400, {"resourceVersion": "1", "continue": token}),
+    ):
+        assert (await client.send("GET", ALL_PANELS, **query)).status == status
+
+
+async def test_metadata_only_in_pages(client: Client, seven: Sandbox) -> None:
+    accept = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"}
+    whole = await client.get(ALL_PANELS)
+    page = await client.get(ALL_PANELS, accept, limit=4)
+    rest = await client.get(ALL_PANELS, accept, limit=4, **{"continue": page["metadata"]["continue"]})
+    assert (page["kind"], rest["kind"]) == ("PartialObjectMetadataList",) * 2
+    assert page["metadata"]["resourceVersion"] == whole["metadata"]["resourceVersion"]
+    items = page["items"] + rest["items"]
+    assert [item["metadata"] for item in items] == [item["metadata"] for item in whole["items"]]
+    assert {key for item in items for key in item} == {"apiVersion", "kind", "metadata"}
 
 
 async def test_only_the_last_lists_are_kept(client: Client, sandbox: Sandbox) -> None:
