@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from presenter.cache import pages
+from presenter.cache import pages, statements
 from presenter.cache.pages import read_object, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Row, Sort
@@ -31,7 +31,7 @@ objects = st.builds(
     make_object,
     st.integers(0, 10_000),
     namespace=st.sampled_from(NAMESPACES),
-    name=st.sampled_from(("a", "A", "ab", "b-1", "b_1", "b%1", "z")),
+    name=st.sampled_from(("a", "A", "ab", "b-1", "b_1", "b%1", "z", "Abc-1", "abcde")),
     created_at=st.sampled_from([START + timedelta(seconds=second) for second in range(3)]),
     composition_id=st.none() | st.sampled_from(COMPOSITIONS),
     labels=st.sampled_from(LABELS),
@@ -39,7 +39,7 @@ objects = st.builds(
 filters = st.builds(
     Filters,
     name=st.none() | st.sampled_from(("a", "b-1", "nobody")),
-    name_contains=st.none() | st.sampled_from(("A", "b", "_", "%", "nobody")),
+    name_contains=st.none() | st.sampled_from(("A", "b", "_", "%", "ABC", "bCd", "bcde", "nobody")),
     labels=st.none() | st.sampled_from([tuple(labels.items()) for labels in (*LABELS, {"app": "nobody"})]),
     composition_id=st.none() | st.sampled_from(COMPOSITIONS),
 )
@@ -101,7 +101,8 @@ async def test_all_pages_together_are_the_plain_answer(
 ) -> None:
     monkeypatch.setattr(pages, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
     monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
-    monkeypatch.setattr(pages, "CROWD", data.draw(st.sampled_from((1, 64)), "many namespaces"))
+    monkeypatch.setattr(statements, "SHORTEST_WALK", data.draw(st.sampled_from((1, 500)), "stretch of each leg"))
+    monkeypatch.setattr(statements, "MANY_LEGS", data.draw(st.sampled_from((1, 64)), "many namespaces"))
     labels: dict[str, dict[str, str]] = {}
     for watch in watches:
         content = data.draw(st.lists(objects, max_size=12, unique_by=lambda object: object.uid))

@@ -1,4 +1,4 @@
-"""Clusters, resource types, watches and the resources themselves."""
+"""Clusters, resource types, watches, leases and the resources themselves."""
 
 from __future__ import annotations
 
@@ -33,9 +33,22 @@ CREATE TABLE watches (
     state text NOT NULL DEFAULT 'pending',
     error text NOT NULL DEFAULT '',
     checkpoint text,
+    listing boolean NOT NULL DEFAULT false,
     synced_at timestamptz,
     last_event_at timestamptz,
+    objects bigint NOT NULL DEFAULT 0,
+    events bigint NOT NULL DEFAULT 0,
+    lists bigint NOT NULL DEFAULT 0,
+    repairs bigint NOT NULL DEFAULT 0,
+    sanitised bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (type_id, namespace)
+);
+CREATE TABLE leases (
+    cluster text COLLATE "C" PRIMARY KEY,
+    epoch bigint NOT NULL,
+    holder text NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT leases_epoch UNIQUE (cluster, epoch)
 );
 CREATE UNLOGGED TABLE listed (
     list_id bigint NOT NULL,
@@ -70,9 +83,23 @@ _ORDERS = {
     "composition_desc": "COALESCE(composition_id, '00000000-0000-0000-0000-000000000000'::uuid), uid",
 }
 
-_LABELS = """
-CREATE INDEX resources_labels ON resources
-USING gin ((labels || (('{"": '::text || type_id::text) || '}'::text)::jsonb) jsonb_path_ops) WITH (fastupdate = off)
+_TERMS = """
+CREATE FUNCTION resource_terms(type_id integer, name text, labels jsonb) RETURNS bigint[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    lowered text := lower(name);
+    terms bigint[] := ARRAY(SELECT hashtextextended(key || '=' || value, type_id) FROM jsonb_each_text(labels));
+BEGIN
+    FOR start IN 1 .. length(lowered) - 2 LOOP
+        terms := terms || hashtextextended(substr(lowered, start, 3), type_id);
+    END LOOP;
+    RETURN terms;
+END $$
+"""
+
+_TERMS_INDEX = """
+CREATE INDEX resources_terms ON resources
+USING gin (resource_terms(type_id, name, labels)) WITH (gin_pending_list_limit = 256)
 """
 
 
@@ -83,10 +110,12 @@ def upgrade() -> None:
     for name, columns in _ORDERS.items():
         op.execute(f"CREATE INDEX resources_{name} ON resources (type_id, {columns})")
         op.execute(f"CREATE INDEX resources_namespace_{name} ON resources (type_id, namespace, {columns})")
-    op.execute(_LABELS)
+    op.execute(_TERMS)
+    op.execute(_TERMS_INDEX)
 
 
 def downgrade() -> None:
     """Drop everything: the cache can be filled again from the cluster."""
-    for table in ("resources", "listed", "watches", "resource_types", "clusters"):
+    for table in ("resources", "listed", "leases", "watches", "resource_types", "clusters"):
         op.execute(f"DROP TABLE {table}")
+    op.execute("DROP FUNCTION resource_terms")
