@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -27,17 +28,13 @@ from presenter.cache import schema
 from presenter.cache.catalog import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.namespaces import namespaces_of
+from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool, wait_until_ready
-from presenter.cache.writer import Writer
-from presenter.config import ClusterSettings, Settings
-from presenter.kube.client import KubeClient
-from presenter.kube.reviews import SubjectAccessReviews
-from presenter.kube.supervisor import Supervisor
+from presenter.config import Settings
 from presenter.patterns import Patterns
 from presenter.server import listen, serve_until_cancelled
 
 SERVING_CONNECTIONS = 8
-WATCHING_CONNECTIONS = 3
 SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits
 
 log = structlog.get_logger(__name__)
@@ -61,12 +58,12 @@ async def run(
     if serve:
         settings.auth.require_token_keys()
         settings.auth.require_cursor_key()
-    patterns = Patterns(settings.cluster.watch)
+    patterns = Patterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
     with contextlib.closing(listener or listen(settings.http.port)) as listener:
         await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
         async with (
-            _pool(address, SERVING_CONNECTIONS) as pool,
-            _supervisor(settings.cluster, address, patterns) if watch else contextlib.nullcontext() as supervisor,
+            Pool.opened(address, size=SERVING_CONNECTIONS, command_timeout=60, **PLANNING) as pool,
+            _watching(settings, patterns, address) if watch else contextlib.nullcontext() as lead,
             _services(settings, pool) if serve else contextlib.nullcontext() as services,
         ):
             await schema.check(pool)
@@ -74,9 +71,11 @@ async def run(
             async with asyncio.TaskGroup() as tasks:
                 if services is not None:
                     tasks.create_task(services.catalog.follow(), name="catalog")
-                if supervisor is not None:
-                    tasks.create_task(supervisor.run(), name="supervisor")
-                tasks.create_task(serve_until_cancelled(application, listener), name="http")
+                if lead is not None:
+                    tasks.create_task(lead(), name="lead")
+                tasks.create_task(
+                    serve_until_cancelled(application, listener, settings.http.drain_seconds), name="http"
+                )
                 port = listener.getsockname()[1]
                 log.info("listening", port=port, watch=watch, serve=serve)
                 on_listening(port)
@@ -103,7 +102,10 @@ async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) ->
     if access.authorizer == "rbac":
         yield RbacAuthorizer(catalog, RulesOfClusters(pool, access.rbac_max_staleness), access.list_verb)
         return
-    async with _cluster(settings.cluster) as (client, name):
+    from presenter.kube.reviews import SubjectAccessReviews
+    from presenter.watching import connected
+
+    async with connected(settings.cluster) as (client, name):
         yield ReviewAuthorizer(
             {name: SubjectAccessReviews(client)},
             partial(namespaces_of, pool),
@@ -112,40 +114,12 @@ async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) ->
         )
 
 
-@asynccontextmanager
-async def _supervisor(settings: ClusterSettings, address: Address, patterns: Patterns) -> AsyncIterator[Supervisor]:
-    # A power failure may take the last moments' writes: their checkpoint goes with them, so they are read again.
-    async with (
-        _cluster(settings) as (client, name),
-        _pool(address, WATCHING_CONNECTIONS, synchronous_commit="off") as pool,
-    ):
-        log.info("watching", cluster=name, watch=patterns.texts, namespaces=settings.namespaces or "all")
-        yield Supervisor(
-            client,
-            Writer(pool, name),
-            patterns,
-            namespaces=settings.namespaces,
-            secret_data=settings.cache_secret_data,
-        )
+def _watching(
+    settings: Settings, patterns: Patterns, address: Address
+) -> AbstractAsyncContextManager[Callable[[], Coroutine[Any, Any, None]]]:
+    from presenter.watching import watching  # the Kubernetes client's models take 40 MB: not where they are not needed
 
-
-@asynccontextmanager
-async def _cluster(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient, str]]:
-    """A client for the cluster, and the cluster's name."""
-    client = await KubeClient.connect(settings)
-    try:
-        yield client, settings.name or client.host
-    finally:
-        await client.close()
-
-
-@asynccontextmanager
-async def _pool(address: Address, size: int, **server_settings: str) -> AsyncIterator[Pool]:
-    pool = await Pool.open(address, size=size, command_timeout=60, **server_settings)
-    try:
-        yield pool
-    finally:
-        await pool.close()
+    return watching(settings, patterns, address)
 
 
 def _registry() -> CollectorRegistry:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,8 +19,9 @@ import uvloop
 from presenter import logs
 from presenter.access.identity import token_for
 from presenter.cache import schema
+from presenter.cache.forgetting import forget_cluster
 from presenter.cache.pool import Address, Pool, wait_until_ready
-from presenter.config import Settings, parse_duration, variables
+from presenter.config import DatabaseSettings, Settings, parse_duration, variables
 from presenter.errors import ConfigError, PresenterError
 
 cli = typer.Typer(
@@ -154,6 +157,39 @@ def can_i(
 
 
 @cli.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each look.")] = False,
+) -> None:
+    """Tell how the cache stands: who watches which cluster, and how far behind each type is.
+
+    Reads the database, and nothing else. Without DB_HOST that is the embedded PostgreSQL under DATA_DIR, if it runs: it
+    is not started. Ends with 0 when the database could be read, whatever it says, and with 1 when not; --watch goes on.
+    """
+    from presenter import status as standing
+
+    database = _settings(quiet=True).database
+    _until_done((standing.follow if watch else standing.show)(partial(_existing_database, database), as_json=as_json))
+
+
+@cli.command()
+def forget(cluster: Annotated[str, typer.Argument(help="Name of the cluster.")]) -> None:
+    """Remove a cluster that is no longer watched under this name from the database, with all its objects.
+
+    Refused, with 1, while somebody watches it.
+    """
+    settings = _settings(quiet=True)
+
+    async def action() -> None:
+        async with _database(settings) as address, Pool.opened(address, size=1, command_timeout=3600) as pool:
+            await schema.check(pool)
+            objects = await forget_cluster(pool, cluster)
+        typer.echo(f"cluster {cluster} is forgotten, with {objects} objects")
+
+    _until_done(action())
+
+
+@cli.command()
 def settings() -> None:
     """List the environment variables this program reads, with their defaults."""
     for name, (default, description) in variables().items():
@@ -229,7 +265,16 @@ def _run_service(*, watch: bool, serve: bool) -> None:
                 await schema.migrate(address)
             await service.run(settings, address, watch=watch, serve=serve)
 
-    _until_done(action())
+    _until_done(action(), settings.http.shutdown_grace.total_seconds())
+
+
+def _existing_database(settings: DatabaseSettings) -> Address:
+    """The configured PostgreSQL, or the embedded one that runs."""
+    if settings.host is not None:
+        return Address.of(settings)
+    from presenter.embedded import EmbeddedPostgres
+
+    return EmbeddedPostgres.running(settings.data_dir)
 
 
 @asynccontextmanager
@@ -254,14 +299,23 @@ def _settings(*, quiet: bool = False) -> Settings:
     return settings
 
 
-def _until_done(action: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, or until Ctrl-C or SIGTERM, which cancel it: it then finishes what it began."""
+def _until_done(action: Coroutine[Any, Any, None], grace: float | None = None) -> None:
+    """Run it to its end, or until Ctrl-C or SIGTERM, which cancel it: it then finishes what it began.
+
+    Where that takes longer than `grace` seconds, as when the database does not even refuse, the process ends with 1.
+    """
 
     async def guarded() -> None:
         task = asyncio.ensure_future(action)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            task.cancel()
+            if grace is not None:
+                loop.call_later(grace, _abandon)
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
+            loop.add_signal_handler(number, stop)
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
@@ -270,6 +324,12 @@ def _until_done(action: Coroutine[Any, Any, None]) -> None:
             runner.run(guarded())
     except BaseExceptionGroup as group:
         raise _first(group) from None
+
+
+def _abandon() -> None:
+    sys.stderr.write("presenter: SHUTDOWN_GRACE is over, what is under way is abandoned\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -72,11 +72,21 @@ class _Group(BaseSettings):
 
 
 class HttpSettings(_Group):
-    """Where the service listens."""
+    """Where the service listens, and how it ends."""
 
     port: int = Field(
         8080, alias="PORT", ge=0, le=65535, description="port the HTTP service listens on (0: any free one)"
     )
+    shutdown_grace: Duration = Field(
+        timedelta(seconds=10),
+        alias="SHUTDOWN_GRACE",
+        description="how long it may take to end: to answer what was asked and to store what was received",
+    )
+
+    @property
+    def drain_seconds(self) -> int:
+        """The share of the grace for what is under way; the rest is for letting go of the lease and the database."""
+        return int(0.8 * self.shutdown_grace.total_seconds())
 
 
 class LogSettings(_Group):
@@ -131,6 +141,11 @@ class ClusterSettings(_Group):
         False,
         alias="CACHE_SECRET_DATA",
         description="keep the values of Secrets, where WATCH names `secrets`; otherwise only their keys are kept",
+    )
+    reconcile_interval: Duration = Field(
+        timedelta(hours=1),
+        alias="RECONCILE_INTERVAL",
+        description="how often, more or less, each type is compared with the cluster, and repaired; 0: never",
     )
     watch: CommaSeparated = Field(
         DEFAULT_WATCH,

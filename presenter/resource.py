@@ -14,6 +14,9 @@ ALL_NAMESPACES = ""
 RBAC_GROUP = "rbac.authorization.k8s.io"
 """The API group of Roles, ClusterRoles and their bindings, from which follows who may see what."""
 
+SANITISED = "resources-presenter.krateo.io/sanitised"
+"""The annotation of an object that PostgreSQL cannot store as it is: what was changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:
@@ -39,7 +42,8 @@ class Object(msgspec.Struct, frozen=True):
     """One object as the API server serves it: what the cache must know of it, and the bytes that pass through.
 
     `resource_version` is None where the API server's is not a number: such versions cannot be compared.
-    `labels` and `raw` are JSON. `raw` has no `metadata.managedFields`.
+    `labels` and `raw` are JSON. `raw` has no `metadata.managedFields`. `sanitised`: it could not be stored as it is,
+    and says so in its annotations (`SANITISED`).
     """
 
     uid: str
@@ -51,6 +55,7 @@ class Object(msgspec.Struct, frozen=True):
     composition_id: str | None
     labels: bytes
     raw: bytes
+    sanitised: bool = False
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -60,9 +65,10 @@ class Event(msgspec.Struct, frozen=True):
     object: Object
 
 
-State = Literal["pending", "syncing", "live", "forbidden", "error"]
-"""How a watch stands. `pending`: declared, nothing done yet; `syncing`: its list is being read; `live`: events follow;
-`forbidden`: this service's account may not list or watch it; `error`: something failed, it will be tried again."""
+State = Literal["live", "syncing", "pending", "stalled", "forbidden", "error"]
+"""How a watch stands, from good to bad. `live`: events follow; `syncing`: its list is being read; `pending`: declared,
+nothing done yet; `stalled`: live when last heard of, too long ago; `forbidden`: this service's account may not list or
+watch it; `error`: something failed, it will be tried again. `stalled` is found on reading, and never stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ import uvicorn
 
 from presenter.errors import ConfigError
 
-GRACE_SECONDS = 10
-
 
 def listen(port: int, named: str = "PORT") -> socket.socket:
     """A socket on all addresses, IPv6 and IPv4.
@@ -39,8 +37,8 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_until_cancelled(application: Callable[..., Any], listener: socket.socket) -> None:
-    """Serve until cancelled, then let the requests under way finish."""
+async def serve_until_cancelled(application: Callable[..., Any], listener: socket.socket, grace: int) -> None:
+    """Serve until cancelled, then let the requests under way finish, within `grace` seconds."""
     config = uvicorn.Config(
         application,
         http="httptools",
@@ -49,7 +47,7 @@ async def serve_until_cancelled(application: Callable[..., Any], listener: socke
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=grace,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -16,7 +16,7 @@ import structlog
 from presenter.cli import cli, main
 from presenter.config import variables
 
-COMMANDS = ("run", "watch", "serve", "migrate", "token", "can-i", "settings", "demo", "sandbox")
+COMMANDS = ("run", "watch", "serve", "migrate", "token", "can-i", "status", "forget", "settings", "demo", "sandbox")
 KEY = "the-key-of-these-tests-is-long-enough"
 
 
@@ -103,6 +103,8 @@ def test_every_command_explains_itself(presenter: Presenter, command: str) -> No
     [
         ("token", ["--user", "--group", "--ttl"]),
         ("can-i", ["--user", "--group", "--namespace", "--all-namespaces", "--cluster"]),
+        ("status", ["--watch", "--json"]),
+        ("forget", []),
         ("demo", ["--port", "--objects", "--data-dir", "--kubeconfig"]),
         ("sandbox", ["--port", "--load", "--objects", "--kubeconfig-out"]),
     ],
@@ -123,6 +125,8 @@ def test_the_options_are_the_documented_ones(presenter: Presenter, command: str,
         ["can-i", "list", "--user", "alice"],
         ["can-i", "list", "pods"],
         ["can-i", "lst", "pods", "--user", "alice"],
+        ["status", "extra"],
+        ["forget"],
     ],
 )
 def test_what_it_does_not_know_is_refused(presenter: Presenter, arguments: list[str]) -> None:

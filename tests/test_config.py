@@ -72,6 +72,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "LIST_VERB": "get",
         "RBAC_MAX_STALENESS": "90s",
         "SAR_CACHE_TTL": "1m",
+        "RECONCILE_INTERVAL": "20m",
+        "SHUTDOWN_GRACE": "25s",
     }
     assert environment.keys() == variables().keys()
     for name, value in environment.items():
@@ -92,6 +94,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.cluster.name == "prod-1"
     assert settings.cluster.namespaces == ("krateo-system", "demo-system")
     assert settings.cluster.watch == ("pods", "!*.*.krateo.io")
+    assert settings.cluster.reconcile_interval == timedelta(minutes=20)
+    assert settings.http.shutdown_grace == timedelta(seconds=25)
+    assert settings.http.drain_seconds == 20
     assert settings.auth.require_sign_key() == b"k3y"
     assert settings.auth.issuer == "issuer"
     assert settings.auth.require_cursor_key() == b"curs0r"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
 from presenter.cache.catalog import CachedType
 from presenter.cache.query import Row
+
+_Members = dict[str, msgspec.Raw]
 
 
 class Item(msgspec.Struct, omit_defaults=True):
@@ -40,6 +43,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 
 _encoder = msgspec.json.Encoder()
+_members = msgspec.json.Decoder(_Members)
 
 
 def answer(
@@ -47,10 +51,26 @@ def answer(
     types: Mapping[int, CachedType],
     cursor: str | None = None,
     warnings: Sequence[str] = (),
+    versions: Mapping[int, str] = MappingProxyType({}),
 ) -> bytes:
-    """The JSON of a page of rows whose types are given by their ids."""
-    items = [_item(row, types[row.type_id]) for row in rows]
+    """The JSON of a page of rows whose types are given by their ids.
+
+    `versions` has the types, by their ids, whose objects are to be given in another version, by its name alone.
+    """
+    items = [_item(_renamed(row, types, versions), types[row.type_id]) for row in rows]
     return _encoder.encode(Answer(len(items), items, cursor, warnings))
+
+
+def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, str]) -> Row:
+    version = versions.get(row.type_id, row.version)
+    if version == row.version:
+        return row
+    raw = row.raw
+    if raw is not None:
+        members = _members.decode(raw)
+        members["apiVersion"] = msgspec.Raw(_encoder.encode(f"{types[row.type_id].type.group}/{version}"))
+        raw = _encoder.encode(members)
+    return msgspec.structs.replace(row, version=version, raw=raw)
 
 
 def _item(row: Row, cached: CachedType) -> Item:

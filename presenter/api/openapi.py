@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 
+from presenter.api.freshness import LAG, STATE
 from presenter.api.parameters import DetailParameters, ListParameters
+from presenter.resource import State
 
 _ITEM = {
     "name": "fireworks-panel",
@@ -105,6 +107,20 @@ _SCHEMAS: dict[str, Any] = {
     },
 }
 
+_HEADERS = {
+    STATE: {
+        "description": "How the watches that bring these objects stand: the worst of them. `live` is how it should be. "
+        "Absent when nothing that is watched was asked for.",
+        "schema": {**_TEXT, "enum": list(get_args(State))},
+        "example": "live",
+    },
+    LAG: {
+        "description": "Seconds since the one of them that was silent for longest was last heard of.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 1,
+    },
+}
+
 _FAILURES = {
     400: "A parameter is malformed; the message names it, what came and what is allowed.",
     401: "No token, or one that cannot be trusted.",
@@ -121,7 +137,7 @@ def _answers(success: str, *failures: int) -> dict[str, Any]:
         return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
     return {
-        "200": {"description": success, "content": content("ResourcePage")},
+        "200": {"description": success, "headers": _HEADERS, "content": content("ResourcePage")},
         **{str(code): {"description": _FAILURES[code], "content": content("Status")} for code in failures},
     }
 

@@ -164,7 +164,12 @@ class ListParameters(_Parameters):
         f"an API group, or core; {SHORT_TEXT}",
         "widgets.templates.krateo.io",
     )
-    version: _Text | None = _parameter(None, "API version.", SHORT_TEXT, "v1beta1")
+    version: _Text | None = _parameter(
+        None,
+        "API version the type is served in. One that is not cached is given where it differs by its name alone.",
+        SHORT_TEXT,
+        "v1beta1",
+    )
     resource: Annotated[str, _text(MAX_TEXT, re.compile(r"[^A-Z]*"))] | None = _parameter(
         None,
         "Resource type: its plural. Without it: every cached type of the group.",

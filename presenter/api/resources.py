@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,15 +13,17 @@ from presenter.access.authorizer import Authorizer
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
 from presenter.api.answers import answer
+from presenter.api.freshness import freshness
 from presenter.api.parameters import ListParameters, parse_detail_query, parse_list_body, parse_list_query
 from presenter.api.selection import Selection, select
 from presenter.cache import cursor as cursors
-from presenter.cache.catalog import CatalogReader
+from presenter.cache.catalog import CachedType, Catalog, CatalogReader
+from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.pages import read_object, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
-from presenter.cache.scope import Scope, legs
+from presenter.cache.scope import Leg, Scope, legs
 from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
 
 ALL_NAMESPACES = "*"
@@ -46,6 +49,7 @@ class Services:
     authenticator: Authenticator
     authorizer: Authorizer
     cursors: CursorCodec
+    conversions: Conversions = field(default_factory=Conversions)
 
 
 def resources_router(services: Services) -> APIRouter:
@@ -106,13 +110,32 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
     query, filters = _query(services.cursors, parameters, namespace, selection, scope)
     if selection.types and not query.legs:
         raise _forbidden(identity, parameters, selection)
-    for type_id in {leg.type_id for leg in query.legs}:
-        catalog.by_id[type_id].require_synced()
+    types = [catalog.by_id[type_id] for type_id in {leg.type_id for leg in query.legs}]
+    for cached in types:
+        cached.require_synced()
+    versions = await _versions(services, catalog, types, parameters.version)
     page = await read_page(services.pool, query)
     return _respond(
-        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), selection.warnings),
+        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), selection.warnings, versions),
+        freshness(catalog, query.legs),
         selection.warnings,
     )
+
+
+async def _versions(
+    services: Services, catalog: Catalog, types: Iterable[CachedType], version: str | None
+) -> Mapping[int, str]:
+    """The version asked for, by the types that are cached in another. Raises BadRequest when it cannot be given."""
+    if version is None:
+        return {}
+    others = [cached for cached in types if cached.type.version != version]
+    for cached in others:
+        if obstacle := await services.conversions.obstacle(services.pool, catalog, cached):
+            raise BadRequest(
+                f"version is {version!r}, in which {cached.type.name} of cluster {cached.cluster} is served but not "
+                f"cached: allowed is {cached.type.version}, since {obstacle}"
+            )
+    return {cached.id: version for cached in others}
 
 
 def _query(
@@ -190,11 +213,12 @@ async def _get(services: Services, identity: Identity, global_uid: str, query_st
             cached.require_synced()
         raise absent
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
-    return _respond(answer([row], catalog.by_id))
+    return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, row.namespace)]))
 
 
-def _respond(body: bytes, warnings: tuple[str, ...] = ()) -> Response:
-    headers = {"Warning": ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)} if warnings else None
+def _respond(body: bytes, headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:
+    if warnings:
+        headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
     return Response(body, media_type="application/json", headers=headers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from presenter.cache.catalog import CachedType, Catalog, Cluster
-from presenter.errors import BadRequest, NotFound, NotSynced
+from presenter.errors import NotFound, NotSynced
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ def select(
 ) -> Selection:
     """The types of a group, or the one that is named, in every cluster or in one.
 
-    Raises NotFound for a type that WATCH does not cover and for a version that it does not serve, BadRequest for a
-    version that is served but not cached, NotSynced while discovery is not complete.
+    A version selects the types that are served in it, whichever they are cached in. Raises NotFound for a type that
+    WATCH does not cover and for a version that nothing is served in, NotSynced while discovery is not complete.
     """
     clusters = [known for known in catalog.clusters if cluster in (None, known.name)]
     types = tuple(
@@ -33,7 +33,7 @@ def select(
     if not types:
         return Selection((), (_why_empty(catalog, clusters, group, resource, cluster),))
     if version is not None:
-        types = _in_version(types, version)
+        types = _served_in(types, version)
     return Selection(types)
 
 
@@ -61,15 +61,12 @@ def _why_empty(catalog: Catalog, clusters: list[Cluster], group: str, resource: 
     return f"{name} does not exist in the cluster (is its CustomResourceDefinition installed?): {exist}"
 
 
-def _in_version(types: tuple[CachedType, ...], version: str) -> tuple[CachedType, ...]:
-    matching = tuple(cached for cached in types if cached.type.version == version)
-    if matching:
-        return matching
-    cached = "; ".join(f"{cached.type.name} as {cached.type.version}" for cached in types)
-    if any(version in cached.type.versions for cached in types):
-        raise BadRequest(f"version is {version!r}, which is served but not cached: cached is {cached}")
-    served = "; ".join(f"{cached.type.name} in {', '.join(cached.type.versions)}" for cached in types)
-    raise NotFound(f"version {version!r} is not served: the cluster serves {served}")
+def _served_in(types: tuple[CachedType, ...], version: str) -> tuple[CachedType, ...]:
+    matching = tuple(cached for cached in types if version in (cached.type.version, *cached.type.versions))
+    if not matching:
+        served = "; ".join(f"{cached.type.name} in {', '.join(cached.type.versions)}" for cached in types)
+        raise NotFound(f"version {version!r} is not served: the cluster serves {served}")
+    return matching
 
 
 def _name(group: str, resource: str | None) -> str:

@@ -6,33 +6,55 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import structlog
 
 from presenter.cache.writer import CATALOG_CHANNEL, type_of
 from presenter.errors import NotSynced, Unavailable
 from presenter.patterns import Patterns
-from presenter.resource import ALL_NAMESPACES, ResourceType
+from presenter.resource import ALL_NAMESPACES, ResourceType, State
 
 if TYPE_CHECKING:
     import asyncpg
 
     from presenter.cache.pool import Connection, Pool
 
+STALLED_AFTER = timedelta(minutes=3)
+"""Twice the silence after which a reflector gives a connection up: then nobody watches any more."""
+
+_FROM_GOOD_TO_BAD: tuple[State, ...] = get_args(State)
+
 log = structlog.get_logger(__name__)
 
-_CLUSTERS = "SELECT name, watch, discovered_at IS NOT NULL AS discovered FROM clusters ORDER BY name"
+_CLUSTERS = """
+SELECT c.name, c.watch, c.discovered_at IS NOT NULL AS discovered,
+    l.holder, l.epoch, l.expires_at - clock_timestamp() AS expires_in
+FROM clusters c LEFT JOIN leases l ON l.cluster = c.name
+ORDER BY c.name
+"""
 
 _TYPES = """
 SELECT t.id, t.cluster, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions,
-    w.namespace, w.state, w.error, w.synced_at, w.checkpoint,
+    w.namespace, w.state, w.error, w.synced_at, w.checkpoint, w.objects, w.events, w.lists, w.repairs, w.sanitised,
     clock_timestamp() - w.last_event_at AS lag
 FROM resource_types t JOIN watches w ON w.type_id = t.id
 ORDER BY t.cluster, t.api_group, t.resource, w.namespace
 """
 
-_COUNTS = "SELECT type_id, count(*) AS objects FROM resources GROUP BY type_id"
+
+@dataclass(frozen=True, slots=True)
+class Leadership:
+    """Who writes what a cluster says, or did so last."""
+
+    holder: str
+    epoch: int
+    expires_in: timedelta
+
+    @property
+    def held(self) -> bool:
+        """Whether it holds still."""
+        return self.expires_in > timedelta()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +64,7 @@ class Cluster:
     name: str
     patterns: Patterns
     discovered: bool
+    lease: Leadership | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +72,41 @@ class WatchStatus:
     """How one watch of a type stands.
 
     `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to. `lag`:
-    the time since it was last heard of, or a very long one.
+    the time since it was last heard of, or a very long one. `objects`: how many are cached; of all time are the
+    `events` that were applied, the `lists` that were completed, the `repairs` of what differed without an event, and
+    the objects that were `sanitised` because PostgreSQL cannot store them as they are.
     """
 
     namespace: str
-    state: str
+    state: State
     error: str
     synced_at: datetime | None
     checkpoint: str | None
     lag: timedelta
+    objects: int = 0
+    events: int = 0
+    lists: int = 0
+    repairs: int = 0
+    sanitised: int = 0
 
     @property
     def synced(self) -> bool:
         """Whether its first list was completed."""
         return self.synced_at is not None
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """The lag as a number; None when it was never heard of."""
+        return None if self.lag == timedelta.max else self.lag.total_seconds()
+
+    @property
+    def badness(self) -> int:
+        """What orders watches from good to bad."""
+        return _FROM_GOOD_TO_BAD.index(self.state)
+
+    def covers(self, namespace: str | None) -> bool:
+        """Whether it brings objects of a namespace (None: of any)."""
+        return namespace is None or self.namespace in (ALL_NAMESPACES, namespace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +123,26 @@ class CachedType:
         """Whether what is cached may be taken for all there is."""
         return all(watch.synced for watch in self.watches)
 
-    def require_synced(self) -> None:
-        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is."""
+    @property
+    def objects(self) -> int:
+        """How many objects are cached."""
+        return sum(watch.objects for watch in self.watches)
+
+    @property
+    def waiting(self) -> str:
+        """What its first list waits for, in words; empty when it is complete."""
         waiting = "; ".join(
             f"{f'namespace {watch.namespace}: ' if watch.namespace != ALL_NAMESPACES else ''}{watch.state}"
             f"{f' ({watch.error})' if watch.error else ''}"
             for watch in self.watches
             if not watch.synced
         )
-        if waiting:
-            raise NotSynced(f"{self.type.name} in cluster {self.cluster} is not complete yet: {waiting}")
+        return f"{self.type.name} in cluster {self.cluster} is not complete yet: {waiting}" if waiting else ""
+
+    def require_synced(self) -> None:
+        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is."""
+        if not self.synced:
+            raise NotSynced(self.waiting)
 
 
 class Catalog:
@@ -101,6 +155,18 @@ class Catalog:
         self._of_group: dict[tuple[str, str], list[CachedType]] = {}
         for cached in types:
             self._of_group.setdefault((cached.cluster, cached.type.group), []).append(cached)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a cluster, and all of every cluster that is to be cached is."""
+        discovered = all(cluster.discovered for cluster in self.clusters)
+        return bool(self.clusters) and discovered and all(cached.synced for cached in self.types)
+
+    @property
+    def watches(self) -> list[tuple[CachedType, WatchStatus]]:
+        """Every watch with its type: what was never complete first, then from bad to good, then by name."""
+        watches = [(cached, watch) for cached in self.types for watch in cached.watches]
+        return sorted(watches, key=lambda each: (each[1].synced, -each[1].badness))
 
     def of_group(self, cluster: str, group: str) -> list[CachedType]:
         """The types of an API group in a cluster."""
@@ -118,26 +184,30 @@ async def read_catalog(pool: Pool) -> Catalog:
     types = {row["id"]: type_of(row) for row in rows}
     owners = {row["id"]: row["cluster"] for row in rows}
     return Catalog(
-        tuple(Cluster(row["name"], Patterns(row["watch"]), row["discovered"]) for row in clusters),
+        tuple(Cluster(row["name"], Patterns(row["watch"]), row["discovered"], _leadership(row)) for row in clusters),
         tuple(CachedType(id, owners[id], types[id], tuple(watches[id])) for id in types),
     )
 
 
+def _leadership(row: asyncpg.Record) -> Leadership | None:
+    return None if row["holder"] is None else Leadership(row["holder"], row["epoch"], row["expires_in"])
+
+
 def _status(row: asyncpg.Record) -> WatchStatus:
+    lag = timedelta.max if row["lag"] is None else max(row["lag"], timedelta())
     return WatchStatus(
         namespace=row["namespace"],
-        state=row["state"],
+        state="stalled" if row["state"] == "live" and lag > STALLED_AFTER else row["state"],
         error=row["error"],
         synced_at=row["synced_at"],
         checkpoint=row["checkpoint"],
-        lag=timedelta.max if row["lag"] is None else row["lag"],
+        lag=lag,
+        objects=row["objects"],
+        events=row["events"],
+        lists=row["lists"],
+        repairs=row["repairs"],
+        sanitised=row["sanitised"],
     )
-
-
-async def count_objects(pool: Pool) -> dict[int, int]:
-    """The number of objects by type id. Counts rows: not for every request."""
-    async with pool.connection() as connection:
-        return {row["type_id"]: row["objects"] for row in await connection.fetch(_COUNTS)}
 
 
 class CatalogReader:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
 import asyncpg
@@ -33,6 +33,7 @@ _UNREACHABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
 )
 _BUSY = (
     asyncpg.TransactionRollbackError,
@@ -146,7 +147,7 @@ class Pool:
         self._pool = pool
 
     @classmethod
-    async def open(cls, address: Address, *, size: int, command_timeout: float, **server_settings: str) -> Pool:
+    async def open(cls, address: Address, *, size: int, command_timeout: float, **server_settings: str) -> Self:
         """Connect lazily, to at most `size` connections.
 
         No statement may take longer than `command_timeout` seconds.
@@ -163,10 +164,22 @@ class Pool:
             )
         )
 
-    async def close(self) -> None:
-        """Close all connections, waiting at most five seconds for those in use."""
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, address: Address, *, size: int, command_timeout: float = 60, **server_settings: str
+    ) -> AsyncIterator[Self]:
+        """The same for a while."""
+        pool = await cls.open(address, size=size, command_timeout=command_timeout, **server_settings)
         try:
-            await asyncio.wait_for(self._pool.close(), timeout=5)
+            yield pool
+        finally:
+            await pool.close()
+
+    async def close(self) -> None:
+        """Close all connections, waiting at most a second for those in use."""
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=1)
         except TimeoutError:
             self._pool.terminate()
 

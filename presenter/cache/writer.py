@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from presenter.cache.lease import fence
+from presenter.cache.unstorable import UNSTORABLE, storable
+from presenter.errors import DatabaseUnavailable
 from presenter.resource import ALL_NAMESPACES, RBAC_GROUP, Event, Object, ResourceType, State, Watch
 
 if TYPE_CHECKING:
     import asyncpg
 
     from presenter.cache.pool import Connection, Pool
+
+    Upsert = Callable[[Connection, Watch, Sequence[Object]], Awaitable["Written"]]
 
 CATALOG_CHANNEL = "presenter_catalog"
 """Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
@@ -41,7 +47,8 @@ WITH types AS (
     UPDATE resource_types SET epoch = epoch + 1
     WHERE cluster = $1 AND ($2::text IS NULL OR (api_group = '' AND resource = $2)) RETURNING id
 )
-UPDATE watches SET checkpoint = NULL, synced_at = NULL, state = 'pending' WHERE type_id IN (SELECT id FROM types)
+UPDATE watches SET checkpoint = NULL, listing = false, synced_at = NULL, state = 'pending'
+WHERE type_id IN (SELECT id FROM types)
 """
 
 _NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
@@ -75,7 +82,7 @@ _DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock
 
 _ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
 
-_CHECKPOINT = "SELECT checkpoint FROM watches WHERE type_id = $1 AND namespace = $2"
+_CHECKPOINT = "SELECT checkpoint, listing FROM watches WHERE type_id = $1 AND namespace = $2"
 # That a watch is live is news of the cluster too: nothing has happened since its checkpoint but what will follow.
 _SET_STATE = """
 UPDATE watches SET state = $3, error = $4,
@@ -83,8 +90,11 @@ UPDATE watches SET state = $3, error = $4,
 WHERE type_id = $1 AND namespace = $2
 """
 
+_BEGIN_LIST = "UPDATE watches SET state = 'syncing', error = '', listing = true WHERE type_id = $1 AND namespace = $2"
 _REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
 _FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
+_UNLIST = "DELETE FROM listed WHERE list_id = $1 AND uid = ANY ($2::text[])"
+_COUNT_LISTED = "SELECT count(*) FROM listed WHERE list_id = $1"
 _FORGET_ABANDONED = "DELETE FROM listed WHERE listed_at < now() - interval '1 day'"
 
 # Read first, write what differs: a list after a restart finds nearly every row as it left it.
@@ -97,21 +107,25 @@ WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch
 # An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
 # Equal versions differ only when the type is now watched in another version, and then only in the body.
 _UPSERT = """
-INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
-    uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-SELECT $1, $2, t.epoch, clock_timestamp(), o.*
-FROM resource_types t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[],
-    $9::uuid[], $10::jsonb[], $11::jsonb[])
-    AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-WHERE t.id = $2
-ON CONFLICT (cluster, type_id, uid) DO UPDATE
-SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
-    version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
-    composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
-WHERE stored.epoch < excluded.epoch
-    OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
-    OR stored.resource_version < excluded.resource_version
-    OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
+WITH written AS (
+    INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
+        uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+    SELECT $1, $2, t.epoch, clock_timestamp(), o.*
+    FROM resource_types t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[],
+        $9::uuid[], $10::jsonb[], $11::jsonb[])
+        AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+    WHERE t.id = $2
+    ON CONFLICT (cluster, type_id, uid) DO UPDATE
+    SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
+        version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
+        composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
+    WHERE stored.epoch < excluded.epoch
+        OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
+        OR stored.resource_version < excluded.resource_version
+        OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
+    RETURNING xmax = 0 AS fresh
+)
+SELECT count(*) FILTER (WHERE fresh) FROM written
 """
 
 _DELETE = """
@@ -121,45 +135,85 @@ WHERE stored.cluster = $1 AND stored.type_id = $2 AND stored.uid = gone.uid
          OR stored.resource_version <= gone.resource_version)
 """
 
-# What the list did not name is gone, unless it was written after the list was taken.
+# What the list did not name is gone: it is consistent, and while it was read nobody else wrote.
 _SWEEP = """
 DELETE FROM resources stored
 WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
-    AND (resource_version IS NULL OR $4::numeric IS NULL OR resource_version <= $4::numeric
-         OR epoch < (SELECT epoch FROM resource_types WHERE id = $2))
-    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $5 AND listed.uid = stored.uid)
+    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $4 AND listed.uid = stored.uid)
 """
 # `listed` is newer than its statistics, by which the planner would compare every row with every other.
 _SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
 
 _LIST_FINISHED = """
-UPDATE watches SET checkpoint = $3, state = 'live', error = '',
-    synced_at = clock_timestamp(), last_event_at = clock_timestamp()
+UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1,
+    synced_at = clock_timestamp(), last_event_at = clock_timestamp(), objects = (
+        SELECT count(*) FROM resources WHERE cluster = $4 AND type_id = $1 AND ($2 = '' OR resources.namespace = $2)
+    )
 WHERE type_id = $1 AND namespace = $2
 """
 
-_ADVANCED = """
-UPDATE watches SET checkpoint = coalesce($3, checkpoint), state = 'live', error = '', last_event_at = clock_timestamp()
-WHERE type_id = $1 AND namespace = $2
+_ADVANCE = """
+UPDATE watches SET checkpoint = coalesce($3, checkpoint), state = 'live', error = '', last_event_at = clock_timestamp(),
+    events = events + $4
+WHERE type_id = $1 AND namespace = $2 AND ($5::text IS NULL OR checkpoint IS NOT DISTINCT FROM $5)
 """
+_COUNT = """
+UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4 WHERE type_id = $1 AND namespace = $2
+"""
+_REPAIRED = "UPDATE watches SET repairs = repairs + $3 WHERE type_id = $1 AND namespace = $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The resourceVersion up to which the rows are complete.
+
+    `exact`: no row is ahead of it, as some are after a list that was broken off.
+    """
+
+    resource_version: str
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write of objects came to: how many are new, and how many could not be stored as they are."""
+
+    fresh: int = 0
+    sanitised: int = 0
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.fresh + other.fresh, self.sanitised + other.sanitised)
+
+
+@dataclass(slots=True)
+class _List:
+    """A list in progress: the id under which its names are kept, and how many there are."""
+
+    id: int
+    names: int = 0
 
 
 class Writer:
-    """Writes what one cluster's API server says.
+    """Writes what one cluster's API server says, under the epoch of its lease (None: nobody else could write).
 
-    Every method is one transaction and raises DatabaseUnavailable or DatabaseBusy when it may not have been committed:
-    the caller then starts again from `checkpoint`, which tells.
+    Every method is one transaction. It raises LeaseLost, with nothing written, when another process has taken over,
+    and DatabaseUnavailable or DatabaseBusy when it may not have been committed: the caller then starts again from
+    `checkpoint`, which tells.
     """
 
-    def __init__(self, pool: Pool, cluster: str) -> None:
+    def __init__(self, pool: Pool, cluster: str, epoch: int | None = None) -> None:
         self._pool = pool
         self._cluster = cluster
+        self._epoch = epoch
         self._turn = asyncio.Lock()
-        self._lists: dict[Watch, int] = {}
+        self._lists: dict[Watch, _List] = {}
+        self._committed: dict[Watch, str] = {}
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         async with self._turn, self._pool.connection() as connection, connection.transaction():
+            if self._epoch is not None:
+                await fence(connection, self._cluster, self._epoch)
             yield connection
 
     # -- what is watched -----------------------------------------------------------------------------------------------
@@ -232,11 +286,15 @@ class Writer:
 
     # -- how far a watch is --------------------------------------------------------------------------------------------
 
-    async def checkpoint(self, watch: Watch) -> str | None:
-        """The resourceVersion up to which the rows are complete; None: only a list can tell."""
+    async def checkpoint(self, watch: Watch) -> Checkpoint | None:
+        """How far the rows are; None: only a list can tell."""
         async with self._pool.connection() as connection:
-            checkpoint: str | None = await connection.fetchval(_CHECKPOINT, watch.type_id, watch.namespace)
-        return checkpoint
+            row = await connection.fetchrow(_CHECKPOINT, watch.type_id, watch.namespace)
+        if row is None or row["checkpoint"] is None:
+            self._committed.pop(watch, None)
+            return None
+        self._committed[watch] = row["checkpoint"]
+        return Checkpoint(row["checkpoint"], exact=not row["listing"])
 
     async def set_state(self, watch: Watch, state: State, error: str = "") -> None:
         """Say how the watch stands, and what is wrong with it."""
@@ -248,68 +306,133 @@ class Writer:
         async with self._transaction() as connection:
             await connection.execute(_NEW_EPOCH, watch.type_id)
             await connection.execute(_FORGET_CHECKPOINTS, watch.type_id)
+        self._committed.pop(watch, None)
+
+    async def count_repairs(self, watch: Watch, differences: int) -> None:
+        """Count differences between cache and cluster that are about to be mended."""
+        async with self._transaction() as connection:
+            await connection.execute(_REPAIRED, watch.type_id, watch.namespace, differences)
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
     async def begin_list(self, watch: Watch) -> None:
         """Start a list. What it names is kept under an id of its own, so that a list broken off has no say in it."""
         broken_off = self._lists.get(watch)
-        self._lists[watch] = secrets.randbits(63)
+        self._lists[watch] = _List(secrets.randbits(63))
         async with self._transaction() as connection:
-            await connection.execute(_FORGET_LISTED, broken_off)
+            if broken_off is not None:
+                await connection.execute(_FORGET_LISTED, broken_off.id)
             await connection.execute(_FORGET_ABANDONED)
-            await connection.execute(_SET_STATE, watch.type_id, watch.namespace, "syncing", "")
+            await connection.execute(_BEGIN_LIST, watch.type_id, watch.namespace)
 
-    async def list_page(self, watch: Watch, objects: Sequence[Object]) -> None:
-        """Store one page of a list: what differs is written, everything is remembered for the sweep."""
+    async def list_page(self, watch: Watch, objects: Sequence[Object], *, unreadable: int = 0) -> None:
+        """Store one page of a list: what differs is written, everything is remembered for the sweep.
+
+        `unreadable` items could not even be read; they are counted.
+        """
+        await self._storing(lambda upsert: self._list_page(upsert, watch, objects, unreadable))
+
+    async def list_events(self, watch: Watch, events: Sequence[Event], *, unreadable: int = 0) -> None:
+        """The same for a list that comes as a stream of events, in which an object named before may go again."""
+        last = _last_of_each(events)
+        gone = [event.object for event in last if event.change == "delete"]
+        await self.list_page(watch, [event.object for event in last if event.change == "upsert"], unreadable=unreadable)
+        if gone:
+            async with self._transaction() as connection:
+                unlisted = await connection.execute(_UNLIST, self._lists[watch].id, [object.uid for object in gone])
+                await self._delete(connection, watch, gone)
+            self._lists[watch].names -= _count(unlisted)
+
+    async def _list_page(self, upsert: Upsert, watch: Watch, objects: Sequence[Object], unreadable: int) -> None:
         uids = [object.uid for object in objects]
         async with self._transaction() as connection:
-            await connection.execute(_REMEMBER_LISTED, self._lists[watch], uids)
             rows = await connection.fetch(_STORED, self._cluster, watch.type_id, uids)
             stored = {row["uid"]: (row["resource_version"], row["version"]) for row in rows}
-            await self._upsert(connection, watch, [o for o in objects if not _is_stored(o, stored.get(o.uid))])
+            went_back = any(_is_behind(object, stored.get(object.uid)) for object in objects)
+            if not went_back:
+                await connection.execute(_REMEMBER_LISTED, self._lists[watch].id, uids)
+                written = await upsert(connection, watch, [o for o in objects if not _is_stored(o, stored.get(o.uid))])
+                await self._count(connection, watch, written.fresh, written.sanitised + unreadable)
+        if went_back:  # then equal versions prove nothing either: all of it is to be written again
+            await self.new_epoch(watch)
+            raise DatabaseUnavailable(f"the cluster has older versions of {watch} than the cache: it went back")
+        self._lists[watch].names += len(uids)
 
     async def finish_list(self, watch: Watch, resource_version: str) -> None:
         """Delete what the list did not name and take its resourceVersion as the checkpoint."""
+        listed = self._lists[watch]
         async with self._transaction() as connection:
+            if await connection.fetchval(_COUNT_LISTED, listed.id) != listed.names:
+                raise DatabaseUnavailable(f"PostgreSQL has lost a part of the list of {watch}, as a crash makes it do")
             await connection.execute(_SWEEP_BY_HASH)
-            swept = await connection.execute(
-                _SWEEP,
-                self._cluster,
-                watch.type_id,
-                watch.namespace,
-                _number(resource_version),
-                self._lists[watch],
-            )
-            await connection.execute(_FORGET_LISTED, self._lists[watch])
-            await connection.execute(_LIST_FINISHED, watch.type_id, watch.namespace, resource_version)
+            swept = await connection.execute(_SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
+            await connection.execute(_FORGET_LISTED, listed.id)
+            await connection.execute(_LIST_FINISHED, watch.type_id, watch.namespace, resource_version, self._cluster)
             await connection.execute(_ANNOUNCE)
-        log.info("listed", type=str(watch), resource_version=resource_version, swept=int(swept.split()[-1]))
+        self._committed[watch] = resource_version
+        log.info("listed", type=str(watch), resource_version=resource_version, swept=_count(swept))
 
-    async def apply(self, watch: Watch, events: Sequence[Event], checkpoint: str | None) -> None:
-        """Store a run of events and, with them, the resourceVersion they reach up to (None: as before)."""
+    async def apply(
+        self, watch: Watch, events: Sequence[Event], checkpoint: str | None, *, unreadable: int = 0
+    ) -> None:
+        """Store a run of events and, with them, the resourceVersion they reach up to (None: as before).
+
+        `unreadable` events could not even be read; they are counted. Raises DatabaseUnavailable when the database's
+        checkpoint is not the one of the last commit: what it has lost since, in a crash or a failover, would be
+        missing for ever.
+        """
+        await self._storing(lambda upsert: self._apply(upsert, watch, events, checkpoint, unreadable))
+        if checkpoint is not None:
+            self._committed[watch] = checkpoint
+
+    async def _apply(
+        self, upsert: Upsert, watch: Watch, events: Sequence[Event], checkpoint: str | None, unreadable: int
+    ) -> None:
         last = _last_of_each(events)
         upserts = [event.object for event in last if event.change == "upsert"]
         deletes = [event.object for event in last if event.change == "delete"]
+        committed = self._committed.get(watch)
         async with self._transaction() as connection:
+            advanced = await connection.execute(
+                _ADVANCE, watch.type_id, watch.namespace, checkpoint, len(events) + unreadable, committed
+            )
+            if committed is not None and not _count(advanced):
+                raise DatabaseUnavailable(f"PostgreSQL is not at {committed} in {watch}, where it was left")
             if deletes:
-                await connection.execute(
-                    _DELETE,
-                    self._cluster,
-                    watch.type_id,
-                    [object.uid for object in deletes],
-                    [object.resource_version for object in deletes],
-                )
-            await self._upsert(connection, watch, upserts)
-            await connection.execute(_ADVANCED, watch.type_id, watch.namespace, checkpoint)
+                await self._delete(connection, watch, deletes)
+            written = await upsert(connection, watch, upserts)
+            await self._count(connection, watch, written.fresh, written.sanitised + unreadable)
             if events and watch.type.group == RBAC_GROUP:
                 await connection.execute(_ANNOUNCE)
 
-    async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:
+    async def _delete(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:
+        deleted = await connection.execute(
+            _DELETE,
+            self._cluster,
+            watch.type_id,
+            [object.uid for object in objects],
+            [object.resource_version for object in objects],
+        )
+        await self._count(connection, watch, -_count(deleted), 0)
+
+    async def _count(self, connection: Connection, watch: Watch, objects: int, sanitised: int) -> None:
+        if objects or sanitised:
+            await connection.execute(_COUNT, watch.type_id, watch.namespace, objects, sanitised)
+
+    # -- rows ----------------------------------------------------------------------------------------------------------
+
+    async def _storing(self, write: Callable[[Upsert], Awaitable[None]]) -> None:
+        """Do a transaction with all objects at once or, where PostgreSQL refuses one of them, with that one mended."""
+        try:
+            await write(self._upsert)
+        except UNSTORABLE:
+            await write(self._upsert_in_parts)
+
+    async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
         if not objects:
-            return
+            return Written()
         newest = {object.uid: object for object in objects}.values()
-        await connection.execute(
+        fresh = await connection.fetchval(
             _UPSERT,
             self._cluster,
             watch.type_id,
@@ -323,6 +446,32 @@ class Writer:
             [object.labels for object in newest],
             [object.raw for object in newest],
         )
+        return Written(fresh, sum(object.sanitised for object in newest))
+
+    async def _upsert_in_parts(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
+        """Halve until what PostgreSQL refuses stands alone, and store something of it that it takes."""
+        try:
+            async with connection.transaction():
+                return await self._upsert(connection, watch, objects)
+        except UNSTORABLE as error:
+            if len(objects) == 1:
+                return await self._upsert_mended(connection, watch, objects[0], str(error))
+        middle = len(objects) // 2
+        return await self._upsert_in_parts(connection, watch, objects[:middle]) + await self._upsert_in_parts(
+            connection, watch, objects[middle:]
+        )
+
+    async def _upsert_mended(self, connection: Connection, watch: Watch, object: Object, refusal: str) -> Written:
+        """Store of an object what PostgreSQL takes, or leave it out, as one whose very name no index can hold."""
+        place = {"type": str(watch), "namespace": object.namespace, "name": object.name[:253]}
+        try:
+            async with connection.transaction():
+                written = await self._upsert(connection, watch, [storable(object, watch.type, refusal)])
+        except UNSTORABLE as error:
+            log.error("left out, PostgreSQL refuses even its metadata", **place, error=str(error))
+            return Written(sanitised=1)
+        log.warning("only metadata is kept, PostgreSQL refuses the rest", **place, error=refusal)
+        return written
 
 
 def type_of(row: asyncpg.Record) -> ResourceType:
@@ -353,9 +502,17 @@ def _is_older(object: Object, than: Object) -> bool:
     return object.resource_version < than.resource_version
 
 
-def _is_stored(object: Object, stored: tuple[object, str] | None) -> bool:
+def _is_stored(object: Object, stored: tuple[int, str] | None) -> bool:
     return object.resource_version is not None and stored == (object.resource_version, object.version)
 
 
-def _number(resource_version: str) -> int | None:
-    return int(resource_version) if resource_version.isascii() and resource_version.isdigit() else None
+def _is_behind(object: Object, stored: tuple[int | None, str] | None) -> bool:
+    """Whether a list, which is consistent, tells of an older state than the one that is stored."""
+    if object.resource_version is None or stored is None or stored[0] is None:
+        return False
+    return object.resource_version < stored[0]
+
+
+def _count(tag: str) -> int:
+    """The number of rows in a command tag: `DELETE 3`."""
+    return int(tag.rpartition(" ")[2])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from presenter.api.health import readiness
-from presenter.cache.catalog import CachedType, Catalog, count_objects, read_catalog
+from presenter.cache.catalog import CachedType, Catalog, read_catalog
 from presenter.cache.pages import read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Row, Sort
@@ -65,26 +63,24 @@ async def show_progress(console: Console, pool: Pool) -> None:
     """Show how the first lists come along, until all are complete."""
     with progress_bar(console) as progress:
         bar = progress.add_task("Listing the cluster", total=None)
-        while not (report := await readiness(pool))["ready"]:
-            types = sum(cluster["types"] for cluster in report["clusters"])
-            objects = sum((await count_objects(pool)).values())
+        while not (catalog := await read_catalog(pool)).complete:
             progress.update(
                 bar,
-                description=f"Listing the cluster: {objects:,} objects; types",
-                total=types or None,
-                completed=types - len(report["waiting"]),
+                description=f"Listing the cluster: {_objects(catalog):,} objects; types",
+                total=len(catalog.types) or None,
+                completed=sum(cached.synced for cached in catalog.types),
             )
             await asyncio.sleep(1 / _LOOKS_PER_SECOND)
-        types = sum(cluster["types"] for cluster in report["clusters"])
+        types = len(catalog.types)
         progress.update(bar, description="Listing the cluster", total=types, completed=types)
 
 
 async def show(console: Console, pool: Pool, guide: Guide) -> None:
     """Say what there is and what to try, with an object that exists."""
-    catalog, counts = await read_catalog(pool), await count_objects(pool)
+    catalog = await read_catalog(pool)
     clusters = ", ".join(cluster.name for cluster in catalog.clusters)
-    _print(console, f"Watching cluster {clusters}: {len(catalog.types)} types, {sum(counts.values()):,} objects")
-    console.print(_table(catalog, counts))
+    _print(console, f"Watching cluster {clusters}: {len(catalog.types)} types, {_objects(catalog):,} objects")
+    console.print(_table(catalog))
     who = f"user {guide.admin.user}, group {guide.admin.group}"
     lines = [
         f"Listening on {guide.url} (API documentation: {guide.url}/docs)",
@@ -92,7 +88,7 @@ async def show(console: Console, pool: Pool, guide: Guide) -> None:
         f"Token of {who}, good for {guide.hours:.0f} h (also in {guide.admin.file}):",
         guide.admin.token,
     ]
-    example = _example(catalog, counts)
+    example = _example(catalog)
     if example is not None:
         page = await read_page(pool, Query((Leg(example.id),), Sort.CREATED_AT, descending=True, limit=1))
         lines += _pages_to_ask_for(guide, example.type)
@@ -118,22 +114,26 @@ def _print(console: Console, *lines: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-def _table(catalog: Catalog, counts: Mapping[int, int]) -> Table:
+def _objects(catalog: Catalog) -> int:
+    return sum(cached.objects for cached in catalog.types)
+
+
+def _table(catalog: Catalog) -> Table:
     table = Table()
     table.add_column("type")
     table.add_column("version")
     table.add_column("objects", justify="right")
     for cached in catalog.types:
-        table.add_row(cached.type.name, cached.type.version, f"{counts.get(cached.id, 0):,}")
+        table.add_row(cached.type.name, cached.type.version, f"{cached.objects:,}")
     return table
 
 
-def _example(catalog: Catalog, counts: Mapping[int, int]) -> CachedType | None:
+def _example(catalog: Catalog) -> CachedType | None:
     """The type to try things with: panels, or else whatever there is most of. A change of RBAC is nothing to try."""
-    filled = [cached for cached in catalog.types if counts.get(cached.id)]
+    filled = [cached for cached in catalog.types if cached.objects]
 
     def preference(cached: CachedType) -> tuple[bool, bool, int]:
-        return cached.type.name == SHOWN_TYPE, cached.type.group != RBAC_GROUP, counts[cached.id]
+        return cached.type.name == SHOWN_TYPE, cached.type.group != RBAC_GROUP, cached.objects
 
     return max(filled, key=preference, default=None)
 

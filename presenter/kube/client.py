@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Literal, cast
+from typing import Literal
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -16,13 +17,15 @@ from kubernetes_asyncio.config import ConfigException
 
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
+from presenter.kube import nesting
 from presenter.kube.answers import in_stream, refusal
 from presenter.kube.lines import LineSplitter
-from presenter.kube.login import log_in
+from presenter.kube.login import Login
 from presenter.resource import ALL_NAMESPACES, ResourceType
 
 CONNECT_SECONDS = 10.0
 _UNREACHABLE = (aiohttp.ClientError, TimeoutError, OSError, ConfigException)
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
@@ -70,8 +73,9 @@ class _Namespace(msgspec.Struct):
     metadata: _NamespaceMeta
 
 
-_decode_list = msgspec.json.Decoder(_List).decode
-_decode_event = msgspec.json.Decoder(WatchEvent).decode
+_list_of = msgspec.json.Decoder(_List).decode
+_NOTHING = msgspec.Raw(b"null")
+_event_of = msgspec.json.Decoder(WatchEvent).decode
 
 
 class KubeClient:
@@ -80,8 +84,8 @@ class KubeClient:
     Every request raises ClusterUnavailable when no whole answer comes, else the ClusterError that fits.
     """
 
-    def __init__(self, api: Any, read_timeout: float) -> None:
-        self._api = api
+    def __init__(self, login: Login, read_timeout: float) -> None:
+        self._login = login
         self._read_timeout = read_timeout
 
     @classmethod
@@ -91,17 +95,16 @@ class KubeClient:
         `read_timeout`: seconds without a byte after which an answer is given up; a watch may be silent for as
         long as it was asked to last. Raises ConfigError when the settings name no cluster that can be used.
         """
-        return cls(await log_in(settings.kubeconfig), read_timeout)
+        return cls(await Login.begin(settings.kubeconfig), read_timeout)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._api.close()
+        await self._login.close()
 
     @property
     def host(self) -> str:
         """The API server's host, the cluster's name by default; with its port where that is unusual."""
-        server: str = self._api.configuration.host
-        url = urlsplit(server.lower())
+        url = urlsplit(self._login.server.lower())
         return url.netloc.rpartition("@")[2].removesuffix(f":{_DEFAULT_PORTS.get(url.scheme)}")
 
     async def list_page(
@@ -111,13 +114,22 @@ class KubeClient:
         *,
         limit: int,
         continue_token: str = "",
+        exact: str = "",
+        metadata_only: bool = False,
     ) -> ListPage:
-        """One page of a consistent list. Raises ResourceExpired when the continue token is too old."""
+        """One page of a consistent list, or of the list as it was at the resourceVersion `exact`.
+
+        With `metadata_only` the items have nothing but their metadata, if the server can do that.
+        Raises ResourceExpired when the continue token, or `exact`, is too old.
+        """
         query = [("limit", str(limit))]
         if continue_token:
-            query.append(("continue", continue_token))
+            query.append(("continue", continue_token))  # which says what version the list has
+        elif exact:
+            query += [("resourceVersion", exact), ("resourceVersionMatch", "Exact")]
         path = _path(resource_type, namespace)
-        async with self._request("GET", path, query) as response:
+        headers = {"Accept": _METADATA_ONLY} if metadata_only else None
+        async with self._request("GET", path, query, headers=headers) as response:
             body = await self._read(response)
         try:
             page = _decode_list(body)
@@ -131,9 +143,20 @@ class KubeClient:
 
     @asynccontextmanager
     async def watch(
-        self, resource_type: ResourceType, namespace: str, resource_version: str, *, timeout_seconds: int
+        self,
+        resource_type: ResourceType,
+        namespace: str,
+        resource_version: str,
+        *,
+        timeout_seconds: int,
+        initial_events: bool = False,
     ) -> AsyncIterator[AsyncGenerator[WatchEvent, None]]:
         """What happens after `resource_version`, until the server ends the watch after `timeout_seconds`.
+
+        With `initial_events`, whatever `resource_version`: first the present state, an ADDED event for every object
+        and a bookmark for which `ends_initial_events` is true (a streaming list). A server that knows of
+        streaming lists and has none refuses with a code of 422; one that does not know of them never sends
+        that bookmark.
 
         Entering raises when the server refuses. The events end cleanly or raise: ResourceExpired when the
         version is too old, InStreamError when the server gives up, ClusterUnavailable when the connection
@@ -142,9 +165,12 @@ class KubeClient:
         query = [
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
-            ("resourceVersion", resource_version),
             ("timeoutSeconds", str(timeout_seconds)),
         ]
+        if initial_events:
+            query += [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]
+        else:
+            query.append(("resourceVersion", resource_version))
         path = _path(resource_type, namespace)
         async with self._request("GET", path, query, silence=timeout_seconds + self._read_timeout) as response:
             yield _events(response, f"the watch of {path}")
@@ -186,27 +212,31 @@ class KubeClient:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=silence or self._read_timeout
         )
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS + self._read_timeout):
-                response = await self._api.call_api(
-                    path,
-                    method,
-                    query_params=query,
-                    body=document,
-                    header_params={"Accept": "application/json"} | (headers or {}),
-                    auth_settings=["BearerToken"],
-                    _preload_content=False,
-                    _request_timeout=timeout,
-                )
-        except _UNREACHABLE as error:
-            raise ClusterUnavailable(f"the API server at {self.host} cannot be reached: {_text(error)}") from error
-        response = cast("aiohttp.ClientResponse", response)
-        try:
-            if response.status >= HTTPStatus.BAD_REQUEST:
-                raise refusal(f"{method} {path}", response.status, response.headers, await self._read(response))
-            yield response
-        finally:
-            response.close()  # a connection whose answer was read to its end is back in the pool already
+        async with self._login.api() as api:
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS + self._read_timeout):
+                    response: aiohttp.ClientResponse = await api.call_api(
+                        path,
+                        method,
+                        query_params=query,
+                        body=document,
+                        header_params={"Accept": "application/json"} | (headers or {}),
+                        auth_settings=["BearerToken"],
+                        _preload_content=False,
+                        _request_timeout=timeout,
+                    )
+            except _UNREACHABLE as error:
+                if _is_distrust(error):
+                    await self._login.renew(api)
+                raise ClusterUnavailable(f"the API server at {self.host} cannot be reached: {_text(error)}") from error
+            try:
+                if response.status == HTTPStatus.UNAUTHORIZED:
+                    await self._login.renew(api)
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    raise refusal(f"{method} {path}", response.status, response.headers, await self._read(response))
+                yield response
+            finally:
+                response.close()  # a connection whose answer was read to its end is back in the pool already
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         try:
@@ -240,6 +270,27 @@ async def _events(response: aiohttp.ClientResponse, request: str) -> AsyncGenera
         raise ClusterUnavailable(f"{request} broke in the middle of an event")
 
 
+def _decode_list(body: bytes) -> _List:
+    try:
+        return _list_of(body)
+    except (RecursionError, msgspec.DecodeError):
+        members = nesting.members(body)
+        items = nesting.elements(members.get("items", _NOTHING))
+        page = _list_of(msgspec.json.encode({**members, "items": []}))
+        page.items = items
+        return page
+
+
+def _decode_event(line: bytes) -> WatchEvent:
+    try:
+        return _event_of(line)
+    except (RecursionError, msgspec.DecodeError):
+        members = nesting.members(line)
+        event = _event_of(msgspec.json.encode({**members, "object": None}))
+        event.object = members.get("object", _NOTHING)
+        return event
+
+
 def _event(line: bytes, request: str) -> WatchEvent:
     try:
         event = _decode_event(line)
@@ -248,6 +299,15 @@ def _event(line: bytes, request: str) -> WatchEvent:
     if event.type == "ERROR":
         raise in_stream(request, event.object)
     return event
+
+
+def _is_distrust(error: BaseException) -> bool:
+    """Whether a certificate may have been refused: the server's by this side, or this side's by the server.
+
+    This side's goes out last: the server answers it with an alert, or hangs up.
+    """
+    refused = (ssl.SSLError, aiohttp.ServerDisconnectedError)
+    return isinstance(error, refused) or isinstance(error.__cause__, ssl.SSLError)
 
 
 def _text(error: BaseException) -> str:

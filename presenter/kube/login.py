@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,8 @@ from presenter import __version__
 from presenter.errors import ConfigError
 
 TOKEN_REFRESH_SECONDS = 60.0
+RENEWAL_SECONDS = 5.0
+RENEWAL_TIMEOUT = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -24,18 +31,86 @@ _ApiClient: Any = ApiClient
 _load_incluster_config: Any = load_incluster_config
 
 
-async def log_in(kubeconfig: str | None) -> Any:
-    """A kubernetes_asyncio ApiClient for the cluster of `kubeconfig` (files joined by `:`), else the pod's.
+@dataclass
+class _Session:
+    """An ApiClient, and how many requests use it."""
 
-    Raises ConfigError when there is neither, or when it cannot be used.
+    api: Any
+    requests: int = 0
+
+
+class Login:
+    """An account at a cluster: that of `kubeconfig` (files joined by `:`), else the pod's.
+
+    `renew` reads anew what the account is made of: certificate authorities, certificates and tokens are replaced
+    while this runs.
     """
+
+    def __init__(self, kubeconfig: str | None, api: Any) -> None:
+        self._kubeconfig = kubeconfig
+        self._session = _Session(api)
+        self._renewed = float("-inf")
+        self._renewing = asyncio.Lock()
+
+    @classmethod
+    async def begin(cls, kubeconfig: str | None) -> Login:
+        """Raises ConfigError when there is no cluster, or none that can be used."""
+        return cls(kubeconfig, await _log_in(kubeconfig))
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        url: str = self._session.api.configuration.host
+        return url
+
+    @asynccontextmanager
+    async def api(self) -> AsyncIterator[Any]:
+        """The kubernetes_asyncio ApiClient to make a request with. It stays open for as long as it is used."""
+        session = self._session
+        session.requests += 1
+        try:
+            yield session.api
+        finally:
+            session.requests -= 1
+            if session is not self._session and not session.requests:
+                await session.api.close()
+
+    async def renew(self, refused: Any) -> None:
+        """Log in again after the ApiClient `refused` was, unless that was just tried. Never raises."""
+        async with self._renewing:
+            if refused is not self._session.api or time.monotonic() < self._renewed + RENEWAL_SECONDS:
+                return
+            try:
+                async with asyncio.timeout(RENEWAL_TIMEOUT):
+                    api = await _log_in(self._kubeconfig)
+            except (ConfigError, TimeoutError) as error:
+                log.warning("cannot log in to the cluster again", error=str(error) or "it took too long")
+                return
+            finally:
+                self._renewed = time.monotonic()
+            if api.configuration.host != self.server:  # the cache is of one cluster: the user may turn to another
+                log.warning("the kubeconfig names another server now", was=self.server, now=api.configuration.host)
+                await api.close()
+                return
+            self._session = _Session(api)
+            log.info("logged in to the cluster again")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.api.close()
+
+
+async def _log_in(kubeconfig: str | None) -> Any:
     configuration = _Configuration(host="")
     configuration.connection_pool_maxsize = 0  # every watch holds a connection: no limit
     if kubeconfig is None:
         _load_service_account(configuration)
     else:
         await _load_kubeconfig(configuration, kubeconfig)
-    api = _ApiClient(configuration)
+    try:
+        api = _ApiClient(configuration)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"the cluster's certificate authority or certificate cannot be used: {error}") from error
     api.user_agent = f"resources-presenter/{__version__}"
     return api
 

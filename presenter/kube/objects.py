@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
 from presenter.errors import ClusterError
-from presenter.resource import Object, ResourceType
+from presenter.kube import nesting
+from presenter.kube.client import WatchEvent
+from presenter.resource import SANITISED, Object, ResourceType
 
 COMPOSITION_LABEL = "krateo.io/composition-id"
 COMPOSITION_GROUP = "composition.krateo.io"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -41,14 +44,24 @@ class _Version(msgspec.Struct):
     resource_version: str = msgspec.field(name="resourceVersion")
 
 
-class _Versioned(msgspec.Struct):
-    metadata: _Version
+class _Identity(msgspec.Struct):
+    uid: str = ""
+    resource_version: str = msgspec.field(default="", name="resourceVersion")
+
+
+class _Annotations(msgspec.Struct):
+    annotations: dict[str, str] | None = None
+
+
+class _Annotated(msgspec.Struct):
+    metadata: _Annotations
 
 
 _Members = dict[str, msgspec.Raw]
-_decode_members: Callable[[bytes | msgspec.Raw], _Members] = msgspec.json.Decoder(_Members).decode
 _decode_metadata: Callable[[bytes | msgspec.Raw], _Metadata] = msgspec.json.Decoder(_Metadata).decode
-_decode_versioned: Callable[[bytes | msgspec.Raw], _Versioned] = msgspec.json.Decoder(_Versioned).decode
+_decode_version: Callable[[bytes | msgspec.Raw], _Version] = msgspec.json.Decoder(_Version).decode
+_decode_annotated: Callable[[bytes | msgspec.Raw], _Annotated] = msgspec.json.Decoder(_Annotated).decode
+_decode_identity: Callable[[bytes | msgspec.Raw], _Identity] = msgspec.json.Decoder(_Identity).decode
 _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
@@ -59,18 +72,23 @@ def read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret
     `secret_data` says to keep them.
     Raises ClusterError for what is no object: no JSON, or without name and uid.
     """
-    replaced = 0
-    if _REFUSED.search(raw):
-        raw, replaced = _storable(bytes(raw))
     try:
-        members = _decode_members(raw)
-        metadata_members = _decode_members(members["metadata"])
-        metadata = _decode_metadata(members["metadata"])
-    except (msgspec.DecodeError, KeyError) as error:
+        return _read_object(raw, resource_type, secret_data=secret_data)
+    except (msgspec.DecodeError, KeyError, RecursionError) as error:
         raise ClusterError(
             f"the API server sent something as {resource_type.name} that is no object: {error}"
         ) from error
+
+
+def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret_data: bool) -> Object:
+    replaced = 0
+    if _REFUSED.search(raw):
+        raw, replaced = _storable(bytes(raw))
+    members = nesting.members(raw)
+    metadata_members = _metadata_members(members)
+    metadata = _decode_metadata(_encode(metadata_members))
     if replaced:
+        _mark(metadata_members, f"{replaced} characters replaced")
         log.warning(
             "characters replaced that PostgreSQL cannot store",
             type=resource_type.name,
@@ -78,7 +96,7 @@ def read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret
             name=metadata.name,
             characters=replaced,
         )
-    members["metadata"] = _without_managed_fields(members["metadata"], metadata_members)
+    members["metadata"] = msgspec.Raw(_encode(metadata_members))
     _name_type(members, resource_type)
     if not secret_data and not resource_type.group and resource_type.resource == "secrets":
         _redact(members)
@@ -92,15 +110,40 @@ def read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret
         composition_id=_composition_id(metadata, resource_type),
         labels=bytes(metadata_members["labels"]) if metadata.labels else b"{}",
         raw=_encode(members),
+        sanitised=replaced > 0,
     )
 
 
 def resource_version_of(raw: bytes | msgspec.Raw) -> str:
     """The resourceVersion of an object, or of a bookmark. Raises ClusterError when there is none."""
     try:
-        return _decode_versioned(raw).metadata.resource_version
-    except msgspec.DecodeError as error:
+        return _decode_version(_encode(_metadata_members(nesting.members(raw)))).resource_version
+    except (msgspec.DecodeError, KeyError) as error:
         raise ClusterError(f"the API server sent something without a resourceVersion: {error}") from error
+
+
+def versions_of(items: Sequence[bytes | msgspec.Raw]) -> dict[str, str]:
+    """The resourceVersions of objects by their uid; what has no uid is left out, as it is everywhere."""
+    read = (_decode_identity(_encode(_metadata_members(nesting.members(item)))) for item in items)
+    return {metadata.uid: metadata.resource_version for metadata in read if metadata.uid}
+
+
+def _metadata_members(members: _Members) -> _Members:
+    """Those of the metadata but for managedFields, which mirrors the object and so is nested as deeply."""
+    metadata = nesting.members(members["metadata"])
+    metadata.pop("managedFields", None)
+    return metadata
+
+
+def ends_initial_events(event: WatchEvent) -> bool:
+    """Whether this is the bookmark that ends the present state, and with it a streaming list."""
+    if event.type != "BOOKMARK":
+        return False
+    try:
+        annotations = _decode_annotated(event.object).metadata.annotations or {}
+    except msgspec.DecodeError:
+        return False
+    return annotations.get(INITIAL_EVENTS_END) == "true"
 
 
 def number(resource_version: str) -> int | None:
@@ -110,10 +153,17 @@ def number(resource_version: str) -> int | None:
     return None
 
 
-def _without_managed_fields(metadata: msgspec.Raw, members: _Members) -> msgspec.Raw:
-    if members.pop("managedFields", None) is None:
-        return metadata
-    return msgspec.Raw(_encode(members))
+def _mark(metadata: _Members, note: str) -> None:
+    """Say in an object's annotations what was changed in it."""
+    annotations = _annotations(metadata)
+    annotations[SANITISED] = msgspec.Raw(_encode(note))
+    metadata["annotations"] = msgspec.Raw(_encode(annotations))
+
+
+def _annotations(metadata: _Members) -> _Members:
+    if "annotations" not in metadata:
+        return {}
+    return msgspec.json.decode(metadata["annotations"], type=_Members | None) or {}
 
 
 def _name_type(members: _Members, resource_type: ResourceType) -> None:
@@ -140,10 +190,9 @@ def _redact(members: _Members) -> None:
         if field in members:
             keys = msgspec.json.decode(members[field], type=dict[str, msgspec.Raw] | None)
             members[field] = msgspec.Raw(_encode(dict.fromkeys(keys or {}, "")))
-    metadata = _decode_members(members["metadata"])
-    if "annotations" in metadata:
-        annotations = msgspec.json.decode(metadata["annotations"], type=dict[str, msgspec.Raw] | None) or {}
-        annotations.pop(LAST_APPLIED, None)
+    metadata = nesting.members(members["metadata"])
+    annotations = _annotations(metadata)
+    if annotations.pop(LAST_APPLIED, None) is not None:
         metadata["annotations"] = msgspec.Raw(_encode(annotations))
         members["metadata"] = msgspec.Raw(_encode(metadata))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import msgspec
@@ -23,106 +24,161 @@ from presenter.errors import (
 )
 from presenter.kube.answers import InStreamError
 from presenter.kube.backoff import Backoff
-from presenter.kube.batches import batches
 from presenter.kube.client import KubeClient, ListPage, WatchEvent
 from presenter.kube.discovery import SHAPING_TYPES
-from presenter.kube.objects import number, read_object, resource_version_of
+from presenter.kube.objects import ends_initial_events, number, read_object, resource_version_of
+from presenter.kube.received import Budget, Received
 from presenter.kube.timings import Timings
 from presenter.resource import Event, Object, State, Watch
 
 PAGE_OBJECTS = 500
 PAGE_BYTES = 8 * 2**20
+CONCURRENT_LISTS = 4
 IN_STREAM_RETRIES = 3
 """After so many in-stream errors in a row only a list can help: some servers tell expiry by a bare 500."""
 
 _PASSING = (ClusterUnavailable, ClusterForbidden, ClusterNotFound)
 """What the same request may overcome. After any other refusal (410, 400) its resourceVersion is of no use."""
 
+_UNKNOWN_REQUEST = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED)
+"""How API servers refuse a streaming list when they have none; kube-apiserver by 422."""
+
 log = structlog.get_logger(__name__)
 
 
-class Reflector:
-    """Keeps the rows of one watch equal to the cluster.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all reflectors of a cluster share.
 
-    `lists` bounds how many reflectors list at the same time; `rediscover` is called when there is reason to
-    believe that the server's types have changed; `secret_data` keeps the values of Secrets.
+    `rediscover` is called when there is reason to believe that the server's types have changed; `secret_data` keeps the
+    values of Secrets; `lists` bounds how many list at once; `unstreamed` are API groups that have no streaming lists.
     """
 
-    def __init__(
-        self,
-        client: KubeClient,
-        writer: Writer,
-        watch: Watch,
-        *,
-        lists: asyncio.Semaphore,
-        rediscover: Callable[[], None],
-        timings: Timings,
-        secret_data: bool = False,
-    ) -> None:
-        self._client = client
-        self._writer = writer
+    client: KubeClient
+    writer: Writer
+    timings: Timings
+    rediscover: Callable[[], None]
+    secret_data: bool = False
+    lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_LISTS))
+    budget: Budget = field(default_factory=Budget)
+    unstreamed: set[str] = field(default_factory=set)
+
+
+class Reflector:
+    """Keeps the rows of one watch equal to the cluster."""
+
+    def __init__(self, shared: Shared, watch: Watch) -> None:
+        self._shared = shared
+        self._client = shared.client
+        self._writer = shared.writer
+        self._timings = shared.timings
         self._watch = watch
-        self._lists = lists
-        self._rediscover = rediscover
-        self._timings = timings
-        self._secret_data = secret_data
         self._page_objects = PAGE_OBJECTS
         self._must_list = False
+        self._streaming = False
+        self._by_pages = False
+        self._ended = False
+        self._received: Received[WatchEvent] | None = None
         self._reached = ""
+        self._behind_since: float | None = None
         self._in_stream_errors = 0
         self._bookmarks = False
         self._told: str | None = None
 
     async def run(self) -> None:
-        """Follow the watch until cancelled. Whatever fails is told and tried again."""
+        """Follow the watch until `finish`, or cancelled. Whatever fails is told and tried again."""
         backoff = Backoff(self._timings.backoff)
-        while True:
+        while not self._ended:
             try:
-                await self._follow(await self._resume())
+                await self._attend()
             except (ClusterError, Unavailable) as error:
+                if self._streaming and self._is_refused(error):
+                    continue
                 delay = self._consider(error, backoff)
                 await self._tell(error, delay)
                 await asyncio.sleep(delay)
+            except Exception as error:  # a bug that one type meets must not stop the others
+                log.exception("reflector crashed", type=str(self._watch))
+                self._must_list = self._by_pages = True
+                await self._show("error", f"internal error, see the log: {error!r}")
+                await asyncio.sleep(backoff.next())
+
+    def finish(self) -> bool:
+        """Apply what was received, and end. False when nothing is being received: then it may be cancelled."""
+        self._ended = True
+        return self._cut()
+
+    def relist(self) -> None:
+        """Read everything anew, after applying what was received."""
+        self._must_list = True
+        self._cut()
+
+    def _cut(self) -> bool:
+        if self._received is not None:
+            self._received.cut()
+        return self._received is not None
+
+    async def _attend(self) -> None:
+        """Once through: find out where to start, list if need be, and follow."""
+        self._streaming = False
+        since = await self._resume()
+        if since is None and (self._by_pages or self._watch.type.group in self._shared.unstreamed):
+            since = await self._list()
+        await self._follow(since)
 
     # -- where to start --------------------------------------------------------------------------------------
 
-    async def _resume(self) -> str:
-        """The resourceVersion to watch from: the checkpoint if it can be trusted, else that of a new list."""
-        checkpoint = None if self._must_list else await self._writer.checkpoint(self._watch)
-        if checkpoint is not None:
-            self._reached = checkpoint
-            probe = await self._client.list_page(self._watch.type, self._watch.namespace, limit=1)
-            # A watch from a version that etcd has not reached does not fail: it drops events silently.
-            if not await self._went_back(probe.resource_version):
-                return checkpoint
-        return await self._list()
+    async def _resume(self) -> str | None:
+        """The resourceVersion to watch from: the checkpoint if it can be trusted. None: only a list can help."""
+        checkpoint = await self._writer.checkpoint(self._watch)
+        if checkpoint is None:
+            return None
+        self._reached = self._reached or checkpoint.resource_version
+        probe = await self._client.list_page(self._watch.type, self._watch.namespace, limit=1)
+        # A watch from a version that etcd has not reached does not fail: it drops events silently.
+        caught_up = await self._catch_up(probe.resource_version)
+        usable = caught_up and checkpoint.exact and not self._must_list
+        return checkpoint.resource_version if usable else None
+
+    async def _catch_up(self, resource_version: str) -> bool:
+        """Note how far the server is; False when it went back, as a restored etcd does: a new epoch has begun.
+
+        Raises ClusterUnavailable at first, since a replica that lags behind the others will soon have caught up.
+        """
+        if not _is_lower(resource_version, self._reached):
+            self._reached = resource_version
+            self._behind_since = None
+            return True
+        now = time.monotonic()
+        self._behind_since = self._behind_since or now
+        if now - self._behind_since < self._timings.lag:
+            raise ClusterUnavailable(
+                f"the API server is at version {resource_version} of {self._watch}, behind {self._reached}, "
+                "which it has told before"
+            )
+        log.warning("versions went back", type=str(self._watch), was=self._reached, now=resource_version)
+        await self._writer.new_epoch(self._watch)
+        self._reached = resource_version
+        self._behind_since = None
+        return False
+
+    # -- listing ---------------------------------------------------------------------------------------------
 
     async def _list(self) -> str:
         """Read everything, page by page, and sweep what is gone. Returns the resourceVersion of the list."""
-        async with self._lists:
+        async with self._shared.lists:
             page = await self._page("")
             resource_version = page.resource_version
-            await self._went_back(resource_version)
+            await self._catch_up(resource_version)
             await self._writer.begin_list(self._watch)
             while True:
-                objects = [self._read(item) for item in page.items]
-                await self._writer.list_page(self._watch, objects)
+                objects = [object for item in page.items if (object := self._read(item)) is not None]
+                await self._writer.list_page(self._watch, objects, unreadable=len(page.items) - len(objects))
                 if not page.continue_token:
                     break
                 page = await self._page(page.continue_token)
-            await self._writer.finish_list(self._watch, resource_version)
-        self._must_list = False
-        self._shaped()
+            await self._finish_list(resource_version)
         return resource_version
-
-    async def _went_back(self, resource_version: str) -> bool:
-        """Note how far the server is. Where it was further before, etcd was restored: a new epoch begins."""
-        went_back = _is_lower(resource_version, self._reached)
-        if went_back:
-            log.warning("versions went back", type=str(self._watch), was=self._reached, now=resource_version)
-            await self._writer.new_epoch(self._watch)
-        self._reached = resource_version
-        return went_back
 
     async def _page(self, continue_token: str) -> ListPage:
         page = await self._client.list_page(
@@ -133,69 +189,149 @@ class Reflector:
             self._page_objects = max(1, min(fitting, PAGE_OBJECTS))
         return page
 
-    # -- following -------------------------------------------------------------------------------------------
+    async def _take_initial(self, received: Received[WatchEvent]) -> str:
+        """Take a stream's initial events for a list. Returns the resourceVersion that it has."""
+        await self._writer.begin_list(self._watch)
+        while batch := await self._next_initial(received):
+            events, unreadable = self._changes(batch)
+            await self._writer.list_events(self._watch, events, unreadable=unreadable)
+            if ends_initial_events(batch[-1]):
+                resource_version = resource_version_of(batch[-1].object)
+                await self._finish_list(resource_version)
+                return resource_version
+        raise ClusterUnavailable(f"the list of {self._watch} ended before it was complete")
 
-    async def _follow(self, resource_version: str) -> None:
-        """Apply what happens after `resource_version`, until the server ends the watch."""
-        started = time.monotonic()
-        received = False
-        async with self._client.watch(
-            self._watch.type,
-            self._watch.namespace,
-            resource_version,
-            timeout_seconds=random.randint(*self._timings.watch),  # noqa: S311 - spreads load, hides nothing
-        ) as events:
-            await self._writer.set_state(self._watch, "live")
-            self._tell_recovery()
-            async with aclosing(batches(events, _size)) as arriving:
-                while batch := await self._next(arriving):
-                    received = True
-                    await self._apply(batch)
-        if not received and time.monotonic() - started < self._timings.instant:
-            raise ClusterUnavailable(f"the watch of {self._watch} ended at once, without any event")
-
-    async def _next(self, arriving: AsyncGenerator[list[WatchEvent], None]) -> list[WatchEvent] | None:
-        silence = self._timings.silence if self._bookmarks else None
+    async def _next_initial(self, received: Received[WatchEvent]) -> list[WatchEvent] | None:
         try:
-            async with asyncio.timeout(silence):
-                return await anext(arriving, None)
+            async with asyncio.timeout(self._timings.initial):
+                return await received.batch()
         except TimeoutError as error:
+            self._shared.unstreamed.add(self._watch.type.group)
             raise ClusterUnavailable(
-                f"the watch of {self._watch} was silent for {silence} s, without even a bookmark"
+                f"the API server does not say where the list of {self._watch} ends: it is read in pages"
             ) from error
 
-    async def _apply(self, batch: list[WatchEvent]) -> None:
+    async def _finish_list(self, resource_version: str) -> None:
+        await self._writer.finish_list(self._watch, resource_version)
+        self._reached = resource_version
+        self._must_list = self._streaming = self._by_pages = False
+        self._shaped()
+
+    # -- following -------------------------------------------------------------------------------------------
+
+    async def _follow(self, since: str | None) -> None:
+        """Apply what happens after `since`, until the server ends the watch. None: first list everything."""
+        started = time.monotonic()
+        idle = since is not None
+        self._streaming = since is None
+        async with AsyncExitStack() as listing:
+            if since is None:
+                await listing.enter_async_context(self._shared.lists)
+            async with self._receive(since) as received:
+                if since is None:
+                    since = await self._take_initial(received)
+                    await listing.aclose()
+                await self._writer.set_state(self._watch, "live")
+                self._tell_recovery()
+                while batch := await self._next(received):
+                    idle = False
+                    since = await self._apply(batch, since)
+        wanted = self._ended or self._must_list
+        if idle and time.monotonic() - started < self._timings.instant and not wanted:
+            raise ClusterUnavailable(f"the watch of {self._watch} ended at once, without any event")
+
+    @asynccontextmanager
+    async def _receive(self, since: str | None) -> AsyncIterator[Received[WatchEvent]]:
+        """What the API server tells of the time after `since`; None: from the beginning."""
+        async with (
+            self._client.watch(
+                self._watch.type,
+                self._watch.namespace,
+                since or "",
+                timeout_seconds=random.randint(*self._timings.watch),  # noqa: S311 - spreads load, hides nothing
+                initial_events=since is None,
+            ) as events,
+            Received(events, _size, self._shared.budget, ends=ends_initial_events) as received,
+        ):
+            self._received = received
+            try:
+                yield received
+            finally:
+                self._received = None
+
+    async def _next(self, received: Received[WatchEvent]) -> list[WatchEvent] | None:
+        """The next events. After a long silence the watch ends; where there should have been bookmarks, by an error."""
+        try:
+            async with asyncio.timeout(self._timings.silence):
+                return await received.batch()
+        except TimeoutError as error:
+            if not self._bookmarks:
+                return None
+            raise ClusterUnavailable(
+                f"the watch of {self._watch} was silent for {self._timings.silence} s, without even a bookmark"
+            ) from error
+
+    async def _apply(self, batch: Sequence[WatchEvent], since: str) -> str:
+        """Store a run of events; returns the resourceVersion that the rows have then."""
+        events, unreadable = self._changes(batch)
+        checkpoint = since
+        for version in filter(None, map(_version, batch)):
+            if not _is_lower(version, checkpoint):  # as that of an event that comes twice may be
+                checkpoint = version
+        news = [event for event in events if not _is_known(event, since)]
+        await self._writer.apply(self._watch, news, checkpoint, unreadable=unreadable)
+        if not _is_lower(checkpoint, self._reached):
+            self._reached = checkpoint
+        self._in_stream_errors = 0
+        self._bookmarks = self._bookmarks or len(events) + unreadable < len(batch)
+        if news:
+            self._shaped()
+        return checkpoint
+
+    def _changes(self, batch: Sequence[WatchEvent]) -> tuple[list[Event], int]:
+        """What happened to objects, and how many events told of something that is none."""
         changes = [event for event in batch if event.type != "BOOKMARK"]
         events = [
-            Event("delete" if event.type == "DELETED" else "upsert", self._read(event.object)) for event in changes
+            Event("delete" if change.type == "DELETED" else "upsert", object)
+            for change in changes
+            if (object := self._read(change.object)) is not None
         ]
-        resource_version = resource_version_of(batch[-1].object)
-        await self._writer.apply(self._watch, events, resource_version)
-        self._reached = resource_version
-        self._in_stream_errors = 0
-        self._bookmarks = self._bookmarks or len(changes) < len(batch)
-        if changes:
-            self._shaped()
+        return events, len(changes) - len(events)
 
-    def _read(self, raw: msgspec.Raw) -> Object:
-        return read_object(raw, self._watch.type, secret_data=self._secret_data)
+    def _read(self, raw: msgspec.Raw) -> Object | None:
+        """The object, or None for what is none, which must not stand in the way of the others."""
+        try:
+            return read_object(raw, self._watch.type, secret_data=self._shared.secret_data)
+        except ClusterError as error:
+            log.error("left out", type=str(self._watch), error=str(error))
+            return None
 
     def _shaped(self) -> None:
         if self._watch.type.name in SHAPING_TYPES:
-            self._rediscover()
+            self._shared.rediscover()
 
     # -- failing ---------------------------------------------------------------------------------------------
+
+    def _is_refused(self, error: ClusterError | Unavailable) -> bool:
+        """Whether the API server has no streaming lists of this group: then there is nothing to wait for."""
+        if not isinstance(error, ClusterError) or error.code not in _UNKNOWN_REQUEST:
+            return False
+        log.info("no streaming lists, listing in pages", group=self._watch.type.group, error=str(error))
+        self._shared.unstreamed.add(self._watch.type.group)
+        return True
 
     def _consider(self, error: ClusterError | Unavailable, backoff: Backoff) -> float:
         """What follows from a failure; returns the seconds to wait."""
         if isinstance(error, InStreamError):
             self._in_stream_errors += 1
+        if self._streaming:
+            self._by_pages = True  # once at least: what counts is to make progress
         lasting = isinstance(error, ClusterError) and not isinstance(error, _PASSING)
         if lasting or self._in_stream_errors > IN_STREAM_RETRIES:
             self._must_list = True
             self._in_stream_errors = 0
         if isinstance(error, ClusterNotFound):
-            self._rediscover()
+            self._shared.rediscover()
         if isinstance(error, ClusterForbidden) and error.code == HTTPStatus.FORBIDDEN:
             return self._timings.forbidden
         return backoff.next(error.delay if isinstance(error, ClusterError) else None)
@@ -211,8 +347,10 @@ class Reflector:
             log.warning("watch interrupted", type=str(self._watch), error=text, retry_seconds=round(delay, 1))
         if not isinstance(error, ClusterError):
             return  # the database could not be written a moment ago: there is no use in writing that there
+        await self._show("forbidden" if isinstance(error, ClusterForbidden) else "error", text)
+
+    async def _show(self, state: State, text: str) -> None:
         try:
-            state: State = "forbidden" if isinstance(error, ClusterForbidden) else "error"
             await self._writer.set_state(self._watch, state, text)
         except Unavailable as unavailable:
             log.debug("state not stored", type=str(self._watch), error=str(unavailable))
@@ -226,6 +364,19 @@ class Reflector:
 def _is_lower(resource_version: str, than: str) -> bool:
     left, right = number(resource_version), number(than)
     return left is not None and right is not None and left < right
+
+
+def _is_known(event: Event, since: str) -> bool:
+    """Whether the rows tell of it already. Told again of an object that was deleted since, it would make a ghost."""
+    version, reached = event.object.resource_version, number(since)
+    return version is not None and reached is not None and version <= reached
+
+
+def _version(event: WatchEvent) -> str:
+    try:
+        return resource_version_of(event.object)
+    except ClusterError:  # it was left out
+        return ""
 
 
 def _size(event: WatchEvent) -> int:

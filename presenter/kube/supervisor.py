@@ -10,17 +10,18 @@ from http import HTTPStatus
 
 import structlog
 
+from presenter.cache.comparison import Comparisons
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
 from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient
 from presenter.kube.discovery import Discovered, Discovery
-from presenter.kube.reflector import Reflector
+from presenter.kube.reconciler import Reconciler
+from presenter.kube.reflector import Reflector, Shared
 from presenter.kube.timings import Timings
 from presenter.patterns import Patterns
 from presenter.resource import ALL_NAMESPACES, ResourceType, Watch
 
-CONCURRENT_LISTS = 4
 SETTLING_ROUNDS = 5
 
 log = structlog.get_logger(__name__)
@@ -28,41 +29,56 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Running:
-    type: ResourceType
-    tasks: list[asyncio.Task[None]]
+    """What runs for one type: a reflector for every watch in a task of its own, and the tasks that look after them."""
 
-    async def stop(self) -> None:
-        for task in self.tasks:
+    type: ResourceType
+    reflectors: dict[asyncio.Task[None], Reflector]
+    others: list[asyncio.Task[None]]
+
+    async def stop(self, grace: float) -> None:
+        """Let what was received be applied, within so many seconds."""
+        for task in self.others:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for task, reflector in self.reflectors.items():
+            if not reflector.finish():
+                task.cancel()
+        _, late = await asyncio.wait(self.reflectors, timeout=grace)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*self.reflectors, *self.others, return_exceptions=True)
 
 
 class Supervisor:
     """Watches everything that `patterns` select, in `namespaces` or, without any, in all.
 
     The types are looked up again and again: new ones start, a type that is served in another version starts
-    over, one that is gone is forgotten with its rows.
+    over, one that is gone is forgotten with its rows. Every `reconcile_interval` seconds (0: never) each watch's rows
+    are compared with the cluster.
     """
 
     def __init__(
         self,
         client: KubeClient,
         writer: Writer,
+        comparisons: Comparisons,
         patterns: Patterns,
         *,
         namespaces: Sequence[str] = (),
         timings: Timings | None = None,
         secret_data: bool = False,
+        reconcile_interval: float = 0.0,
     ) -> None:
         self._client = client
         self._writer = writer
+        self._comparisons = comparisons
         self._patterns = patterns
         self._namespaces = tuple(namespaces)
         self._timings = timings or Timings()
-        self._secret_data = secret_data
+        self._reconcile_interval = reconcile_interval
+        self._reconciling = asyncio.Lock()
         self._discovery = Discovery(client)
-        self._lists = asyncio.Semaphore(CONCURRENT_LISTS)
         self._rediscover = asyncio.Event()
+        self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data)
         self._settling = 0
         self._cluster_uid: str | None = None
         self._discovered = False
@@ -71,7 +87,7 @@ class Supervisor:
         self._told: str | None = None
 
     async def run(self) -> None:
-        """Supervise until cancelled; then every reflector has ended."""
+        """Supervise until cancelled; then every reflector has applied what it had received, and ended."""
         backoff = Backoff(self._timings.backoff)
         try:
             while True:
@@ -122,7 +138,7 @@ class Supervisor:
 
     async def _open(self, cluster_uid: str) -> None:
         await self._stop_all()
-        await self._writer.open_cluster(cluster_uid, self._patterns.texts, secret_data=self._secret_data)
+        await self._writer.open_cluster(cluster_uid, self._patterns.texts, secret_data=self._shared.secret_data)
         self._leftover = {}
         for known in await self._writer.known_types():
             if self._patterns.selects(known.group, known.resource):
@@ -156,15 +172,14 @@ class Supervisor:
             return
         if running is not None and replace(running.type, versions=resource_type.versions) != resource_type:
             log.info("type changed", type=resource_type.name, version=resource_type.version)
-            await running.stop()
+            await running.stop(self._timings.grace)
             del self._running[resource_type.name]
             running = None
         watches = await self._writer.declare(resource_type, self._scope(resource_type))
         if running is not None:
             running.type = resource_type  # only `versions` differs, which nobody watches
             return
-        tasks = [asyncio.create_task(self._reflect(watch), name=f"watch {watch}") for watch in watches]
-        self._running[resource_type.name] = _Running(resource_type, tasks)
+        self._running[resource_type.name] = self._start(resource_type, watches)
         self._leftover.pop(resource_type.name, None)
 
     def _scope(self, resource_type: ResourceType) -> tuple[str, ...]:
@@ -184,36 +199,34 @@ class Supervisor:
         log.info("type is gone, forgotten", type=resource_type.name)
         running = self._running.pop(resource_type.name, None)
         if running is not None:
-            await running.stop()
+            await running.stop(self._timings.grace)
         self._leftover[resource_type.name] = resource_type  # until it is forgotten for good
         await self._writer.forget(resource_type)
         del self._leftover[resource_type.name]
 
     # -- who runs --------------------------------------------------------------------------------------------
 
-    async def _reflect(self, watch: Watch) -> None:
-        backoff = Backoff(self._timings.backoff)
-        while True:
-            reflector = Reflector(
-                self._client,
-                self._writer,
-                watch,
-                lists=self._lists,
-                rediscover=self._rediscover.set,
-                timings=self._timings,
-                secret_data=self._secret_data,
-            )
-            try:
-                await reflector.run()
-            except Exception as error:  # a bug that one type meets must not stop the others
-                log.exception("reflector crashed", type=str(watch))
-                with suppress(Unavailable):
-                    await self._writer.set_state(watch, "error", f"internal error, see the log: {error!r}")
-            await asyncio.sleep(backoff.next())
+    def _start(self, resource_type: ResourceType, watches: Sequence[Watch]) -> _Running:
+        running = _Running(resource_type, {}, [])
+        for watch in watches:
+            reflector = Reflector(self._shared, watch)
+            running.reflectors[asyncio.create_task(reflector.run(), name=f"watch {watch}")] = reflector
+            if self._reconcile_interval:
+                reconciler = Reconciler(
+                    self._client,
+                    self._writer,
+                    self._comparisons,
+                    watch,
+                    interval=self._reconcile_interval,
+                    turn=self._reconciling,
+                    relist=reflector.relist,
+                )
+                running.others.append(asyncio.create_task(reconciler.run(), name=f"reconcile {watch}"))
+        return running
 
     async def _stop_all(self) -> None:
         running, self._running = self._running, {}
-        await asyncio.gather(*(each.stop() for each in running.values()))
+        await asyncio.gather(*(each.stop(self._timings.grace) for each in running.values()))
 
     def _tell(self, error: ClusterError | Unavailable | None) -> None:
         text = None if error is None else str(error)

@@ -17,7 +17,13 @@ class Timings:
     instant: float = 1.0
     """A watch that ends sooner without any event is an error."""
     silence: float = 90.0
-    """Without anything for so long, where bookmarks (one a minute) were seen before, a connection is dead."""
+    """Without anything for so long a watch is opened anew; where bookmarks (one a minute) were seen, it was dead."""
+    initial: float = 10.0
+    """A streaming list that says nothing for so long before its end will have none: the server cannot stream lists."""
+    lag: float = 10.0
+    """An API server that is behind what was told before has so long to catch up; then etcd was restored."""
+    grace: float = 8.0
+    """What was received before the end is applied within this."""
     forbidden: float = 60.0
     """Between tries of what RBAC forbids."""
     discovery: float = 30.0

@@ -229,5 +229,5 @@ async def test_another_cluster_under_the_name_decides_by_its_own_rules(source: S
     await source.writer.open_cluster("another uid", ["*.*", "secrets"])
     for kind, watch in source.watches.items():
         await source.writer.begin_list(watch)
-        await source.writer.finish_list(watch, reached[kind] or "1")
+        await source.writer.finish_list(watch, "1" if (before := reached[kind]) is None else before.resource_version)
     assert await until(partial(ask, service), coded(403), patience=2 * SOON) < SOON

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from presenter.cache.pool import Address, Pool
+from presenter.cache.report import SHOWN
 from presenter.cache.writer import Writer
+from presenter.resource import State
 from tests.api.service import Reply, Service, serving
 from tests.api.world import BUTTONS, PANELS, THEMES, WIDGETS, first_list
 from tests.rules import Rules
@@ -32,49 +34,105 @@ async def ready(service: Service, code: int) -> Any:
 async def test_it_is_ready_once_every_first_list_is_complete(service: Service, writer: Writer) -> None:
     assert (await service.send("GET", "/livez")).code == 200
     nothing = await ready(service, 503)
-    assert (nothing["clusters"], nothing["waiting"]) == ([], [])
+    assert (nothing["clusters"], nothing["waiting"], nothing["types"]) == ([], [], [])
 
     await writer.open_cluster("uid", ["*.*.krateo.io"])
     [panels] = await writer.declare(PANELS)
     teams = await writer.declare(BUTTONS, ["team-a", "team-b"])
-    waiting = (await ready(service, 503))["waiting"]
-    assert [(each["type"], each["namespace"], each["state"]) for each in waiting] == [
-        (f"buttons.{WIDGETS}", "team-a", "pending"),
-        (f"buttons.{WIDGETS}", "team-b", "pending"),
-        (f"panels.{WIDGETS}", "", "pending"),
+    assert (await ready(service, 503))["waiting"] == [
+        f"buttons.{WIDGETS} in cluster test is not complete yet: namespace team-a: pending; namespace team-b: pending",
+        f"panels.{WIDGETS} in cluster test is not complete yet: pending",
     ]
 
     await first_list(writer, panels)
     await first_list(writer, teams[0])
     await writer.set_state(teams[1], "forbidden", "may not list buttons")
     assert (await ready(service, 503))["waiting"] == [
-        {
-            "cluster": "test",
-            "type": f"buttons.{WIDGETS}",
-            "namespace": "team-b",
-            "state": "forbidden",
-            "error": "may not list buttons",
-        }
+        f"buttons.{WIDGETS} in cluster test is not complete yet: namespace team-b: forbidden (may not list buttons)"
     ]
 
     await first_list(writer, teams[1])
     undiscovered = await ready(service, 503)
-    assert undiscovered["clusters"] == [{"name": "test", "discovered": False, "types": 2}]
+    assert [(cluster["discovered"], cluster["types"]) for cluster in undiscovered["clusters"]] == [(False, 2)]
 
     await writer.discovered()
     done = await ready(service, 200)
-    assert done == {
-        "ready": True,
-        "database": "ok",
-        "clusters": [{"name": "test", "discovered": True, "types": 2}],
-        "waiting": [],
-    }
+    assert (done["database"], done["waiting"], done["omitted"]) == ("ok", [], 0)
+    assert done["clusters"] == [{"name": "test", "discovered": True, "types": 2, "objects": 0, "lease": None}]
 
     await writer.begin_list(panels)  # a list that is read again takes nothing away
     await ready(service, 200)
     await writer.declare(THEMES)
     [late] = (await ready(service, 503))["waiting"]
-    assert late["type"] == f"themes.{WIDGETS}"
+    assert late.startswith(f"themes.{WIDGETS} ")
+
+
+_FIGURES = """
+UPDATE watches SET last_event_at = clock_timestamp() - $3 * interval '1 s',
+    objects = $4, events = $5, lists = $6, repairs = $7, sanitised = $8
+WHERE type_id = $1 AND namespace = $2
+"""
+
+
+def figures(number: int) -> dict[str, int]:
+    return {name: number + more for more, name in enumerate(("objects", "events", "lists", "repairs", "sanitised"))}
+
+
+async def watched(writer: Writer, pool: Pool) -> None:
+    """Panels as one watch, and buttons as one for each of two namespaces, with figures that all differ."""
+    await writer.open_cluster("uid", ["*.*.krateo.io"])
+    [panels] = await writer.declare(PANELS)
+    teams = await writer.declare(BUTTONS, ["team-a", "team-b"])
+    for watch in (panels, *teams):
+        await first_list(writer, watch, resource_version="77")
+    await writer.discovered()
+    await writer.set_state(teams[1], "error", "connection refused")
+    async with pool.connection() as connection:
+        for number, watch in zip((300, 200, 100), (panels, *teams), strict=True):
+            await connection.execute(_FIGURES, watch.type_id, watch.namespace, number, *figures(number).values())
+        await connection.execute(
+            "INSERT INTO leases VALUES ('test', 7, 'presenter-0/1', clock_timestamp() + interval '1 hour')"
+        )
+
+
+async def test_it_tells_how_each_watch_stands_the_worst_first(service: Service, writer: Writer, pool: Pool) -> None:
+    await watched(writer, pool)
+    told = await ready(service, 200)
+    assert told["clusters"] == [
+        {
+            "name": "test",
+            "discovered": True,
+            "types": 2,
+            "objects": 600,
+            "lease": {"holder": "presenter-0/1", "epoch": 7, "held": True},
+        }
+    ]
+    lags = [type.pop("lag_seconds") for type in told["types"]]
+    assert [lag // 50 for lag in lags] == [2, 4, 6]
+    failing = {"state": "error", "message": "connection refused"}
+    stalled = {"state": "stalled", "message": ""}
+    assert told["types"] == [
+        {"cluster": "test", "checkpoint": "77", "synced": True, **type}
+        for type in (
+            {"type": BUTTONS.name, "namespace": "team-b", **failing, **figures(100)},
+            {"type": BUTTONS.name, "namespace": "team-a", **stalled, **figures(200)},
+            {"type": PANELS.name, **stalled, **figures(300)},
+        )
+    ]
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
+    assert (await ready(service, 200))["clusters"][0]["lease"]["held"] is False
+
+
+async def test_it_does_not_tell_of_very_many_watches(service: Service, writer: Writer) -> None:
+    await writer.open_cluster("uid", ["*.*.krateo.io"])
+    [panels] = await writer.declare(PANELS)
+    await first_list(writer, panels)
+    await writer.declare(BUTTONS, [f"team-{number}" for number in range(SHOWN + 7)])
+    told = await ready(service, 503)
+    assert (len(told["types"]), told["omitted"]) == (SHOWN, 8)
+    assert {type["type"] for type in told["types"]} == {BUTTONS.name}, "what is waited for comes first"
+    assert {type["lag_seconds"] for type in told["types"]} == {None}
 
 
 async def test_a_schema_that_is_behind(service: Service, pool: Pool) -> None:
@@ -104,7 +162,7 @@ async def test_a_process_that_does_not_serve_still_tells_its_health(database: Ad
 
 
 async def samples(service: Service, name: str) -> dict[tuple[str, ...], float]:
-    """The values of a metric by the values of its labels: code, method, path."""
+    """The values of a metric by the values of its labels, which are in the order of their names."""
     answer = await service.send("GET", "/metrics")
     assert answer.headers["Content-Type"].startswith("text/plain")
     return {
@@ -113,6 +171,69 @@ async def samples(service: Service, name: str) -> dict[tuple[str, ...], float]:
         for sample in family.samples
         if sample.name == name
     }
+
+
+@pytest.mark.parametrize("serve", [True, False])
+async def test_the_cache_is_measured(database: Address, writer: Writer, pool: Pool, serve: bool) -> None:
+    await watched(writer, pool)
+    panels, buttons_a, buttons_b = (
+        ("test", WIDGETS, "", "panels"),
+        ("test", WIDGETS, "team-a", "buttons"),
+        ("test", WIDGETS, "team-b", "buttons"),
+    )
+    async with serving(database, serve=serve) as service:
+        assert await samples(service, "presenter_database_up") == {(): 1}
+        for figure, more in {"objects": 0, "events_total": 1, "lists_total": 2, "repairs_total": 3}.items():
+            found = await samples(service, f"presenter_cache_{figure}")
+            assert found == {panels: 300 + more, buttons_a: 200 + more, buttons_b: 100 + more}
+        assert (await samples(service, "presenter_cache_sanitised_total"))[panels] == 304
+        lags = await samples(service, "presenter_cache_lag_seconds")
+        assert [lags[watch] // 50 for watch in (panels, buttons_a, buttons_b)] == [6, 4, 2]
+        states = await samples(service, "presenter_cache_state")
+        assert len(states) == 3 * len(get_args(State))
+        assert {labels for labels, value in states.items() if value} == {
+            (*panels, "stalled"),
+            (*buttons_a, "stalled"),
+            (*buttons_b, "error"),
+        }
+        assert await samples(service, "presenter_lease_held") == {("test",): 1}
+        assert await samples(service, "presenter_lease_epoch") == {("test",): 7}
+
+
+async def test_what_was_never_heard_of_has_no_lag(service: Service, writer: Writer) -> None:
+    await writer.open_cluster("uid", ["*.*.krateo.io"])
+    await writer.declare(PANELS)
+    assert await samples(service, "presenter_cache_lag_seconds") == {}
+    assert await samples(service, "presenter_cache_objects") == {("test", WIDGETS, "", "panels"): 0}
+    assert await samples(service, "presenter_lease_held") == {("test",): 0}
+
+
+async def test_every_metric_is_described_and_none_is_given_twice(service: Service, writer: Writer, pool: Pool) -> None:
+    await watched(writer, pool)
+    text = (await service.send("GET", "/metrics")).body.decode()
+    families = list(text_string_to_metric_families(text))
+    names = [family.name for family in families]
+    assert len(names) == len(set(names))
+    assert all(family.documentation for family in families)
+
+
+async def test_without_a_database_the_process_is_still_measured(postgres: Postgres) -> None:
+    address = await asyncio.to_thread(postgres.create, "unmeasured", "template")
+    async with serving(address) as service:
+        assert await samples(service, "presenter_database_up") == {(): 1}
+        await asyncio.to_thread(postgres.drop, "unmeasured")
+        assert await samples(service, "presenter_database_up") == {(): 0}
+        assert await samples(service, "presenter_lease_held") == {}
+        assert await samples(service, "process_resident_memory_bytes")
+
+
+async def test_a_database_that_does_not_answer_holds_no_scrape_up(service: Service, pool: Pool) -> None:
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE watches")
+        async with asyncio.timeout(20):  # a statement may take 60 s
+            assert await samples(service, "presenter_database_up") == {(): 0}
+            assert await samples(service, "process_resident_memory_bytes")
+    assert await samples(service, "presenter_database_up") == {(): 1}
 
 
 async def test_requests_are_counted_by_route(service: Service, writer: Writer) -> None:

@@ -51,6 +51,7 @@ async def test_every_answer_is_there(world: World, path: str, method: str) -> No
         name = "ResourcePage" if code == "200" else "Status"
         assert response["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{name}"}
         assert document["components"]["schemas"][name]["example"]
+    assert operation["responses"]["200"]["headers"].keys() == {"X-Cache-State", "X-Cache-Lag-Seconds"}
     assert operation["security"] == [{"token": []}]
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 
@@ -131,6 +132,7 @@ async def test_whatever_is_sent_the_answer_is_one_that_is_described(
             "status_code_conformance",
             "content_type_conformance",
             "response_schema_conformance",
+            "response_headers_conformance",
         )
     ]
 

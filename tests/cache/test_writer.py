@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presenter.cache.pool import Pool
-from presenter.cache.writer import Writer
-from presenter.errors import DatabaseUnavailable
+from presenter.cache.tables import metadata
+from presenter.cache.writer import Checkpoint, Writer
+from presenter.errors import DatabaseUnavailable, LeaseLost
 from presenter.resource import Event, Object, Watch
 from tests.cache.objects import PANELS, PODS, make_object
 from tests.servers import Postgres
@@ -57,7 +59,7 @@ async def test_a_list_stores_what_it_names_and_sweeps_the_rest(writer: Writer, p
     assert await stored(pool) == {make_object(n).uid: n + 1 for n in (1, 2, 3)}
     await load(writer, watch, [make_object(2), make_object(4)], "20")
     assert await stored(pool) == {make_object(n).uid: n + 1 for n in (2, 4)}
-    assert await writer.checkpoint(watch) == "20"
+    assert await writer.checkpoint(watch) == Checkpoint("20")
 
 
 async def test_an_empty_list_sweeps_everything(writer: Writer, pool: Pool, watch: Watch) -> None:
@@ -76,29 +78,113 @@ async def test_a_list_that_is_broken_off_sweeps_nothing(writer: Writer, pool: Po
         assert await connection.fetchval("SELECT count(*) FROM listed") == 0
 
 
-async def test_a_sweep_spares_what_was_written_after_the_list_was_taken(
+async def test_a_list_that_was_begun_leaves_the_rows_served_and_the_checkpoint_inexact(
     writer: Writer, pool: Pool, watch: Watch
 ) -> None:
+    await load(writer, watch, [make_object(1), make_object(2)], "10")
     await writer.begin_list(watch)
-    other = Writer(pool, "test")
-    await other.apply(watch, [upsert(make_object(7, resource_version=50))], "50")
-    await writer.finish_list(watch, "40")
-    assert await stored(pool) == {make_object(7).uid: 50}
+    await writer.list_page(watch, [make_object(1, resource_version=15)])
+    after_a_crash = Writer(pool, "test")
+    assert await after_a_crash.checkpoint(watch) == Checkpoint("10", exact=False)
+    assert await stored(pool) == {make_object(1).uid: 15, make_object(2).uid: 3}
+    async with pool.connection() as connection:
+        assert await connection.fetchval("SELECT synced_at IS NOT NULL FROM watches")
+    await load(after_a_crash, watch, [make_object(1, resource_version=15)], "20")
+    assert await after_a_crash.checkpoint(watch) == Checkpoint("20")
+    assert await stored(pool) == {make_object(1).uid: 15}
 
 
-async def test_two_writers_that_list_at_once_do_not_sweep_each_others_rows(
-    writer: Writer, pool: Pool, watch: Watch
-) -> None:
-    other = Writer(pool, "test")
+async def test_a_first_list_that_was_begun_leaves_no_checkpoint(writer: Writer, pool: Pool, watch: Watch) -> None:
     await writer.begin_list(watch)
     await writer.list_page(watch, [make_object(1)])
-    await other.begin_list(watch)
-    await other.list_page(watch, [make_object(1)])
-    await writer.list_page(watch, [make_object(2)])
-    await writer.finish_list(watch, "10")
-    await other.list_page(watch, [make_object(2)])
-    await other.finish_list(watch, "10")
-    assert await stored(pool) == {make_object(n).uid: n + 1 for n in (1, 2)}
+    assert await Writer(pool, "test").checkpoint(watch) is None
+
+
+async def test_a_list_of_older_versions_than_those_stored_wins(writer: Writer, pool: Pool, watch: Watch) -> None:
+    before = {0: 4, 1: 1001, 2: 1002, 3: 5, 4: 1004}
+    after = {0: 4, 1: 7, 2: 8, 3: 5}
+    await load(writer, watch, [make_object(n, resource_version=rv) for n, rv in before.items()], "1010")
+    await load(writer, watch, [make_object(n, resource_version=rv) for n, rv in after.items()], "9")
+    assert await stored(pool) == {make_object(n).uid: rv for n, rv in after.items()}
+    await writer.apply(watch, [upsert(make_object(n, resource_version=20 + n)) for n in after], "30")
+    assert await stored(pool) == {make_object(n).uid: 20 + n for n in after}
+
+
+async def test_a_list_of_which_postgresql_has_lost_a_part_sweeps_nothing(
+    writer: Writer, pool: Pool, watch: Watch
+) -> None:
+    await load(writer, watch, [make_object(n) for n in (1, 2, 3)], "10")
+    await writer.begin_list(watch)
+    await writer.list_page(watch, [make_object(1), make_object(2)])
+    async with pool.connection() as connection:
+        await connection.execute("TRUNCATE listed")  # as a crash does, since the table is not logged
+    await writer.list_page(watch, [make_object(3)])
+    before = await contents(pool)
+    with pytest.raises(DatabaseUnavailable):
+        await writer.finish_list(watch, "20")
+    assert await contents(pool) == before
+    await load(writer, watch, [make_object(2)], "20")
+    assert await stored(pool) == {make_object(2).uid: 3}
+
+
+async def test_objects_come_and_go_within_a_list_that_is_a_stream(writer: Writer, pool: Pool, watch: Watch) -> None:
+    await load(writer, watch, [make_object(n) for n in (1, 2, 3, 4)], "10")
+    gone, again = make_object(2, resource_version=11), make_object(2, uid="again", resource_version=12)
+    await writer.begin_list(watch)
+    await writer.list_events(watch, [upsert(make_object(1)), upsert(make_object(2))])
+    await writer.list_events(watch, [delete(gone), upsert(again), upsert(make_object(3, resource_version=13))])
+    await writer.list_events(watch, [upsert(make_object(5)), delete(make_object(5, resource_version=14))])
+    await writer.list_events(watch, [delete(make_object(6, resource_version=15))])
+    await writer.finish_list(watch, "20")
+    assert await stored(pool) == {make_object(1).uid: 2, "again": 12, make_object(3).uid: 13}
+
+
+async def contents(pool: Pool) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    async with pool.connection() as connection:
+        return {
+            table: [row[0] for row in await connection.fetch(f"SELECT t::text FROM {table} t ORDER BY 1")]
+            for table in metadata.tables
+        }
+
+
+WRITES: dict[str, Callable[[Writer, Watch], Awaitable[object]]] = {
+    "open_cluster": lambda writer, _: writer.open_cluster("another-uid", []),
+    "declare": lambda writer, _: writer.declare(PODS),
+    "forget": lambda writer, watch: writer.forget(watch.type),
+    "discovered": lambda writer, _: writer.discovered(),
+    "set_state": lambda writer, watch: writer.set_state(watch, "error", "broken"),
+    "new_epoch": lambda writer, watch: writer.new_epoch(watch),
+    "count_repairs": lambda writer, watch: writer.count_repairs(watch, 1),
+    "begin_list": lambda writer, watch: writer.begin_list(watch),
+    "list_page": lambda writer, watch: writer.list_page(watch, [make_object(2)]),
+    "list_events": lambda writer, watch: writer.list_events(watch, [delete(make_object(1, resource_version=3))]),
+    "finish_list": lambda writer, watch: writer.finish_list(watch, "12"),
+    "apply": lambda writer, watch: writer.apply(watch, [upsert(make_object(3))], "12"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+async def test_who_has_lost_the_lease_writes_nothing(
+    writer: Writer, pool: Pool, watch: Watch, write: Callable[[Writer, Watch], Awaitable[object]]
+) -> None:
+    await load(writer, watch, [make_object(1)], "10")
+    async with pool.connection() as connection:
+        await connection.execute("INSERT INTO leases VALUES ('test', 1, 'first', now() + interval '1 hour')")
+        former = await _listing(Writer(pool, "test", epoch=1), watch)
+        await connection.execute("UPDATE leases SET epoch = 2, holder = 'second'")
+    before = await contents(pool)
+    with pytest.raises(LeaseLost):
+        await write(former, watch)
+    assert await contents(pool) == before
+    await write(await _listing(Writer(pool, "test", epoch=2), watch), watch)
+    assert await contents(pool) != before, "what is refused is no empty write"
+
+
+async def _listing(writer: Writer, watch: Watch) -> Writer:
+    await writer.begin_list(watch)
+    await writer.set_state(watch, "pending")
+    return writer
 
 
 async def test_an_old_event_never_undoes_a_newer_state(writer: Writer, pool: Pool, watch: Watch) -> None:
@@ -166,7 +252,7 @@ async def test_versions_that_are_no_numbers_follow_the_stream(writer: Writer, po
     for name in ("b", "a"):
         await writer.apply(watch, [upsert(version(name))], f"opaque-{name}")
     assert (await the_row(pool))["name"] == "a"
-    assert await writer.checkpoint(watch) == "opaque-a"
+    assert await writer.checkpoint(watch) == Checkpoint("opaque-a")
     await writer.apply(watch, [delete(version("a"))], "opaque-c")
     assert await stored(pool) == {}
     await writer.apply(watch, [upsert(version("b"))], "opaque-d")
@@ -185,7 +271,7 @@ async def test_a_new_epoch_lets_lower_versions_win(writer: Writer, pool: Pool, w
 async def test_another_cluster_behind_the_name_starts_over(writer: Writer, pool: Pool, watch: Watch) -> None:
     await load(writer, watch, [make_object(1, resource_version=1000)], "1001")
     await writer.open_cluster("cluster-uid", ["*.*"])
-    assert await writer.checkpoint(watch) == "1001"
+    assert await writer.checkpoint(watch) == Checkpoint("1001")
     await writer.open_cluster("another-uid", ["*.*"])
     assert await writer.checkpoint(watch) is None
     await load(writer, watch, [make_object(2, resource_version=3)], "4")
@@ -213,9 +299,9 @@ async def test_forgetting_a_type_leaves_the_others(writer: Writer, pool: Pool, w
 async def test_a_bookmark_moves_the_checkpoint_alone(writer: Writer, pool: Pool, watch: Watch) -> None:
     await load(writer, watch, [make_object(1)], "10")
     await writer.apply(watch, [], "15")
-    assert await writer.checkpoint(watch) == "15"
+    assert await writer.checkpoint(watch) == Checkpoint("15")
     await writer.apply(watch, [upsert(make_object(2))], None)
-    assert await writer.checkpoint(watch) == "15"
+    assert await writer.checkpoint(watch) == Checkpoint("15")
     assert len(await stored(pool)) == 2
 
 
@@ -242,34 +328,100 @@ async def test_events_and_checkpoint_are_committed_together_or_not_at_all(
     with pytest.raises(DatabaseUnavailable):
         await writer.apply(watch, [upsert(make_object(2))], "20")
     assert list(await stored(pool)) == [make_object(1).uid]
-    assert await writer.checkpoint(watch) == "10"
+    assert await writer.checkpoint(watch) == Checkpoint("10")
+
+
+@pytest.mark.parametrize("found", ["5", "15", None])
+async def test_a_database_that_is_not_where_it_was_left_is_not_written_to(
+    writer: Writer, pool: Pool, watch: Watch, found: str | None
+) -> None:
+    await load(writer, watch, [make_object(1)], "10")
+    async with pool.connection() as connection:  # as a failover that lost commits, or a commit whose answer got lost
+        await connection.execute("UPDATE watches SET checkpoint = $1", found)
+    before = await contents(pool)
+    with pytest.raises(DatabaseUnavailable):
+        await writer.apply(watch, [upsert(make_object(2)), delete(make_object(1, resource_version=20))], "20")
+    assert await contents(pool) == before
+    assert await writer.checkpoint(watch) == (None if found is None else Checkpoint(found))
+    await writer.apply(watch, [upsert(make_object(2))], "20")
+    assert await writer.checkpoint(watch) == Checkpoint("20")
+    assert make_object(2).uid in await stored(pool)
+
+
+async def counters(pool: Pool, watch: Watch) -> dict[str, int]:
+    async with pool.connection() as connection:
+        [row] = await connection.fetch(
+            "SELECT objects, events, lists, repairs, sanitised FROM watches WHERE type_id = $1 AND namespace = $2",
+            watch.type_id,
+            watch.namespace,
+        )
+    return dict(row)
+
+
+async def test_what_happens_is_counted_for_each_watch(writer: Writer, pool: Pool, watch: Watch) -> None:
+    first, second = await writer.declare(PANELS, ["ns-1", "ns-2"])
+    marked = msgspec.structs.replace(make_object(1, namespace="ns-1"), sanitised=True)
+    await load(writer, first, [marked, make_object(2, namespace="ns-1"), make_object(3, namespace="ns-1")], "10")
+    assert await counters(pool, first) == {"objects": 3, "events": 0, "lists": 1, "repairs": 0, "sanitised": 1}
+    await load(writer, first, [marked, make_object(2, namespace="ns-1")], "11")
+    assert await counters(pool, first) == {"objects": 2, "events": 0, "lists": 2, "repairs": 0, "sanitised": 1}
+    events = [upsert(make_object(4, namespace="ns-1")), delete(make_object(2, namespace="ns-1", resource_version=12))]
+    await writer.apply(first, [*events, *events], "12", unreadable=3)
+    await writer.count_repairs(first, 7)
+    assert await counters(pool, first) == {"objects": 2, "events": 7, "lists": 2, "repairs": 7, "sanitised": 4}
+    assert await counters(pool, second) == dict.fromkeys(("objects", "events", "lists", "repairs", "sanitised"), 0)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-async def test_replayed_and_repeated_events_end_in_the_newest_state(
+async def test_whatever_happened_the_newest_state_is_stored_and_counted(
     writer: Writer, pool: Pool, watch: Watch, data: st.DataObject
 ) -> None:
-    """A stream in order, cut into batches anywhere, with any stretch of it delivered again, as after a resume."""
+    """A stream in order, cut into batches anywhere, with any stretch of it delivered again, as after a resume.
+
+    Between batches it is listed, as pages or as a stream, to the end or not.
+    """
     await load(writer, watch, [], "1000000")
+    before = await counters(pool, watch)
     history = data.draw(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=25))
-    events, truth = [], dict[str, int]()
+    states = [dict[str, Object]()]
+    events = []
     lives = [0, 0, 0, 0]
     for version, (which, is_delete) in enumerate(history, start=1):
         uid = f"{which}-{lives[which]}"
         object = make_object(which, uid=uid, resource_version=version)
-        if is_delete and uid in truth:
+        if is_delete and uid in states[-1]:
             events.append(delete(object))
-            del truth[uid]
+            states.append({known: state for known, state in states[-1].items() if known != uid})
             lives[which] += 1  # created again it has another uid
         else:
             events.append(upsert(object))
-            truth[uid] = version
-    done = 0
+            states.append(states[-1] | {uid: object})
+    done = applied = lists = 0
     while done < len(events):
         begin = data.draw(st.integers(max(0, done - 5), done))
         done = data.draw(st.integers(done + 1, len(events)))
         await writer.apply(watch, events[begin:done], str(done))
+        applied += done - begin
+        match data.draw(st.sampled_from(["no list", "pages", "stream", "broken off"])):
+            case "pages":
+                await load(writer, watch, list(states[done].values()), str(done))
+                lists += 1
+            case "stream":
+                since = data.draw(st.integers(max(0, done - 5), done))
+                await writer.begin_list(watch)
+                await writer.list_events(watch, [*map(upsert, states[since].values()), *events[since:done]])
+                await writer.finish_list(watch, str(done))
+                lists += 1
+            case "broken off":
+                await writer.begin_list(watch)
+                await writer.list_page(watch, list(states[done].values())[:2])
     replay = data.draw(st.integers(0, len(events)))
     await writer.apply(watch, events[replay:], str(len(events)))
-    assert await stored(pool) == truth
+    truth = states[-1]
+    assert await stored(pool) == {uid: object.resource_version for uid, object in truth.items()}
+    assert await counters(pool, watch) == before | {
+        "objects": len(truth),
+        "events": before["events"] + applied + len(events) - replay,
+        "lists": before["lists"] + lists,
+    }

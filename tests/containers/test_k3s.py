@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
@@ -60,7 +61,7 @@ async def cached(pool: Pool, resource: str) -> dict[str, str]:
 
 
 async def test_the_cache_equals_a_real_cluster(client: KubeClient, writer: Writer, pool: Pool) -> None:
-    supervising = asyncio.create_task(Supervisor(client, writer, WATCHED).run())
+    supervising = asyncio.create_task(Supervisor(client, writer, Comparisons(pool, "test"), WATCHED).run())
     paths = {
         "configmaps": "/api/v1/configmaps",
         "namespaces": "/api/v1/namespaces",

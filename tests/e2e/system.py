@@ -128,9 +128,12 @@ class System:
         return {manifest["metadata"]["uid"]: without_managed_fields(manifest) for manifest in objects}
 
     def lists(self) -> list[str]:
-        """The types of which more was listed than one object, as a probe does."""
-        asked = self.sandbox.requests.matching(verb="list")
-        return [request.resource for request in asked if request.query.get("limit") != "1"]
+        """The types that were listed, in pages or as a stream; a probe, for one object, does not count."""
+        return [
+            request.resource
+            for request in self.sandbox.requests.matching()
+            if (request.verb == "list" and request.query.get("limit") != "1") or "sendInitialEvents" in request.query
+        ]
 
     def put(self, name: str, namespace: str = "demo-system", **spec: object) -> Json:
         """Create or change a panel."""

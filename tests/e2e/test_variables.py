@@ -68,6 +68,23 @@ async def test_a_port_that_is_taken_is_refused(system: System) -> None:
     assert process.err[-1].startswith(f"presenter: PORT is {port}, which cannot be listened on: ")
 
 
+@shows("SHUTDOWN_GRACE")
+async def test_it_ends_within_the_grace_whatever_is_under_way(system: System, database: Address) -> None:
+    service = await (await system.start(SHUTDOWN_GRACE="2s")).ready()
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'resources'::regclass AND NOT granted"
+    connection = await database.connect()
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE resources IN SHARE MODE")
+            system.put("not-stored", title="in time")
+            await eventually(partial(connection.fetchval, waiting), bool)
+            started = time.monotonic()
+            assert await service.process.stop() == 0
+            assert time.monotonic() - started < 8, "the default is 10 s, 8 of them for what is under way"
+    finally:
+        await connection.close()
+
+
 @shows("DEBUG")
 @pytest.mark.parametrize(("debug", "level"), [("true", "debug"), ("", "info")])
 async def test_debug_logs_more(system: System, debug: str, level: str) -> None:
@@ -405,6 +422,26 @@ async def test_only_what_is_selected_is_watched(system: System) -> None:
     asked = {request.resource for request in system.sandbox.requests if request.verb in ("list", "watch")}
     assert {"pods", "restactions"} <= asked
     assert not asked & {"panels", "buttons", "secrets"}
+
+
+@shows("RECONCILE_INTERVAL")
+async def test_the_cache_is_compared_with_the_cluster_now_and_then(system: System, database: Address) -> None:
+    def compared() -> bool:
+        return any(request.query.get("resourceVersionMatch") == "Exact" for request in system.sandbox.requests)
+
+    never = await (await system.start(RECONCILE_INTERVAL="0")).ready()
+    connection = await database.connect()
+    await connection.execute("DELETE FROM resources WHERE raw ->> 'kind' = 'Panel'")
+    await connection.close()
+    system.put("later", title="and nothing else")
+    one_panel = await eventually(partial(never.cached, PANELS), bool)
+    assert isinstance(one_panel, dict)
+    assert len(one_panel) == 1
+    assert not compared()
+    assert await never.process.stop() == 0
+
+    await system.in_sync(await system.start(RECONCILE_INTERVAL="1s"), PANELS)
+    assert compared()
 
 
 @shows("CACHE_SECRET_DATA")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import msgspec
 import pytest
 from kubernetes_asyncio.config import incluster_config
 
@@ -22,9 +23,10 @@ from presenter.errors import (
     ConfigError,
     ResourceExpired,
 )
-from presenter.kube import login
+from presenter.kube import login, nesting
 from presenter.kube.answers import InStreamError, in_stream
 from presenter.kube.client import KubeClient, WatchEvent
+from presenter.kube.objects import ends_initial_events, resource_version_of
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
 from tests.eventually import eventually
@@ -183,6 +185,30 @@ async def test_one_namespace(sandbox: Sandbox, client: KubeClient) -> None:
     assert (await client.list_page(MAPS, "kube-system", limit=10)).items == []
 
 
+async def test_a_list_as_it_was(sandbox: Sandbox, client: KubeClient) -> None:
+    for name in "abc":
+        sandbox.cluster.create(config_map(name))
+    then = str(sandbox.cluster.resource_version)
+    sandbox.cluster.delete("configmaps", "b", "default")
+    sandbox.cluster.create(config_map("d"))
+    first = await client.list_page(MAPS, limit=2, exact=then)
+    second = await client.list_page(MAPS, limit=2, exact=then, continue_token=first.continue_token)
+    names = [json.loads(bytes(item))["metadata"]["name"] for item in first.items + second.items]
+    assert names == ["a", "b", "c"]
+    assert (first.resource_version, second.resource_version) == (then, then)
+    sandbox.cluster.compact()
+    with pytest.raises(ResourceExpired):
+        await client.list_page(MAPS, limit=2, exact=then)
+
+
+async def test_metadata_only(sandbox: Sandbox, client: KubeClient) -> None:
+    made = sandbox.cluster.create(config_map("a", text="b"))
+    page = await client.list_page(MAPS, limit=1, metadata_only=True)
+    [item] = [json.loads(bytes(item)) for item in page.items]
+    assert (item["metadata"], item.get("data")) == (made["metadata"], None)
+    assert page.resource_version == str(sandbox.cluster.resource_version)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "delay"),
     [
@@ -294,6 +320,73 @@ async def test_options_of_a_watch(sandbox: Sandbox, client: KubeClient) -> None:
         "resourceVersion": version,
         "timeoutSeconds": "33",
     }
+
+
+async def test_a_streaming_list(sandbox: Sandbox, client: KubeClient) -> None:
+    made = [sandbox.cluster.create(config_map(name)) for name in "ab"]
+    async with client.watch(MAPS, "", "1", timeout_seconds=60, initial_events=True) as stream:
+        events = [await anext(stream) for _ in range(3)]
+        sandbox.bookmark()
+        events.append(await anext(stream))
+    assert [event.type for event in events] == ["ADDED", "ADDED", "BOOKMARK", "BOOKMARK"]
+    assert [json.loads(bytes(event.object)) for event in events[:2]] == made
+    assert [ends_initial_events(event) for event in events] == [False, False, True, False]
+    assert resource_version_of(events[2].object) == str(sandbox.cluster.resource_version)
+
+
+async def test_a_server_that_refuses_streaming_lists(sandbox: Sandbox, client: KubeClient) -> None:
+    sandbox.faults.no_streaming_lists("refuse")
+    with pytest.raises(ClusterError) as caught:
+        async with client.watch(MAPS, "", "", timeout_seconds=60, initial_events=True):
+            pytest.fail("the watch was refused")
+    assert (type(caught.value), caught.value.code) == (ClusterError, 422)
+
+
+def test_only_one_bookmark_ends_the_initial_events() -> None:
+    ending = b'{"metadata":{"resourceVersion":"5","annotations":{"k8s.io/initial-events-end":"true"}}}'
+    assert ends_initial_events(WatchEvent("BOOKMARK", msgspec.Raw(ending)))
+    assert not ends_initial_events(WatchEvent("ADDED", msgspec.Raw(ending)))
+    for other in (ending.replace(b"true", b"false"), ending.replace(b"initial", b"x"), b'{"metadata":{}}', b"{}"):
+        assert not ends_initial_events(WatchEvent("BOOKMARK", msgspec.Raw(other)))
+
+
+# -- deep nesting ----------------------------------------------------------------------------------
+
+
+def deep(depth: int, opening: str, closing: str) -> bytes:
+    metadata = '"metadata":{"name":"deep","namespace":"default","uid":"1","resourceVersion":"9"}'
+    return f'{{{metadata},"data":{opening * depth}"]}}\\""{closing * depth}}}'.encode()
+
+
+@pytest.mark.parametrize(("opening", "closing"), [('{"a" : ', "}"), ("[1, ", "]"), ('[{"\\"":\t', "}]")])
+@pytest.mark.parametrize("depth", [100, 5_000, 100_000])
+async def test_nesting_of_any_depth(
+    sandbox: Sandbox, client: KubeClient, depth: int, opening: str, closing: str
+) -> None:
+    members = deep(depth, opening, closing)
+    sandbox.cluster.create(config_map("a", text="b"))
+    version = str(sandbox.cluster.resource_version)
+    sandbox.cluster.plant("configmaps", "deep", "default", members)
+    sandbox.cluster.create(config_map("z", text="]}"))
+    page = await client.list_page(MAPS, limit=10)
+    assert [bytes(item) for item in page.items][1] == members
+    assert [json.loads(bytes(item))["data"] for item in page.items[::2]] == [{"text": "b"}, {"text": "]}"}]
+    assert page.resource_version == str(sandbox.cluster.resource_version)
+    async with client.watch(MAPS, "", version, timeout_seconds=60) as stream:
+        first, second = await anext(stream), await anext(stream)
+    assert (first.type, second.type) == ("ADDED", "ADDED")
+    assert bytes(first.object).endswith(members[1:])
+    assert json.loads(bytes(second.object))["metadata"]["name"] == "z"
+
+
+def test_nothing_but_objects_has_members() -> None:
+    long = b"[" * 5_000
+    for malformed in (long, b"{" + long, b'{"a":' + long, b'{"a":' + long + b"]" * 4_999 + b"}", long + b"]" * 5_000):
+        with pytest.raises(msgspec.DecodeError):
+            nesting.members(malformed)
+    for malformed in (long, b'{"a":' + long + b"]" * 5_000 + b"}", b"[" + b'{"a":' * 5_000 + b"]"):
+        with pytest.raises(msgspec.DecodeError):
+            nesting.elements(malformed)
 
 
 async def test_leaving_a_watch_closes_its_connection(sandbox: Sandbox, client: KubeClient) -> None:

@@ -4,40 +4,79 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
+from presenter.config import ClusterSettings
+from presenter.errors import DatabaseUnavailable
 from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
 from presenter.kube.supervisor import Supervisor
 from presenter.kube.timings import Timings
 from presenter.patterns import ALWAYS, Patterns
 from presenter.resource import ResourceType
-from presenter.sandbox import Sandbox
+from presenter.sandbox import Sandbox, User
+from presenter.sandbox.faults import Fault
 from tests.eventually import eventually
 
-FAST = Timings(backoff=BackoffTimings(0.02, 0.2), forbidden=0.1, discovery=0.5, settling=0.05)
+FAST = Timings(backoff=BackoffTimings(0.02, 0.2), forbidden=0.1, discovery=0.5, settling=0.05, initial=1.0, lag=0.3)
 
 CONFIG_MAPS = "configmaps"
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 Manifest = dict[str, Any]
+
+_RBAC = "rbac.authorization.k8s.io"
+LEAST_RIGHTS: tuple[Manifest, Manifest] = (
+    {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "presenter"},
+        "rules": [
+            {"apiGroups": ["", _RBAC], "resources": ["*"], "verbs": ["list", "watch"]},
+            {
+                "apiGroups": [""],
+                "resources": ["namespaces"],
+                "resourceNames": ["kube-system"],
+                "verbs": ["get"],
+            },
+        ],
+    },
+    {
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "presenter"},
+        "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": "presenter"},
+        "subjects": [{"apiGroup": _RBAC, "kind": "User", "name": "presenter"}],
+    },
+)
+"""Of a user who may watch the core group and RBAC."""
+
 T = TypeVar("T")
 
+# Every row there is, also one of no known type.
 _ROWS = """
-SELECT r.uid, r.namespace, r.name, r.version, r.resource_version, r.created_at,
-    r.composition_id, r.labels, r.raw
-FROM resources r JOIN resource_types t ON t.id = r.type_id
-WHERE r.cluster = 'test' AND t.resource || CASE t.api_group WHEN '' THEN '' ELSE '.' || t.api_group END = $1
+SELECT coalesce(concat_ws('.', t.resource, nullif(t.api_group, '')), 'no type') AS type,
+    r.uid, r.namespace, r.name, r.version, r.resource_version, r.created_at, r.composition_id, r.labels, r.raw
+FROM resources r LEFT JOIN resource_types t ON t.id = r.type_id AND t.cluster = r.cluster AND r.cluster = 'test'
+WHERE $1 IN ('', concat_ws('.', t.resource, nullif(t.api_group, '')))
 """
+_MISCOUNTED = """
+SELECT FROM watches w WHERE w.objects <> (
+    SELECT count(*) FROM resources r WHERE r.type_id = w.type_id AND (w.namespace = '' OR w.namespace = r.namespace)
+)
+"""
+_WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'resources'::regclass"
 _WATCHES = """
-SELECT w.namespace, w.state, w.error, w.checkpoint, w.synced_at IS NOT NULL AS synced
+SELECT w.namespace, w.state, w.error, w.checkpoint, w.synced_at IS NOT NULL AS synced, w.lists, w.repairs, w.sanitised
 FROM watches w JOIN resource_types t ON t.id = w.type_id
 WHERE t.resource || CASE t.api_group WHEN '' THEN '' ELSE '.' || t.api_group END = $1
 ORDER BY w.namespace
@@ -51,23 +90,37 @@ class WatchRow:
     error: str
     checkpoint: str | None
     synced: bool
+    lists: int
+    repairs: int
+    sanitised: int
 
 
 @dataclass
 class World:
-    """The sandbox, a client of it, and the real writer on a real database."""
+    """The sandbox, a client of it, and the real writer on a real database.
+
+    `selected` is what the last supervisor watches.
+    """
 
     sandbox: Sandbox
     client: KubeClient
     writer: Writer
     pool: Pool
+    selected: Patterns = field(default_factory=lambda: Patterns(ALWAYS))
 
     @asynccontextmanager
     async def following(
-        self, *patterns: str, namespaces: Sequence[str] = (), timings: Timings = FAST
+        self,
+        *patterns: str,
+        namespaces: Sequence[str] = (),
+        timings: Timings = FAST,
+        reconcile_interval: float = 0.0,
     ) -> AsyncIterator[None]:
         """While inside, a supervisor runs."""
-        task = asyncio.create_task(self.supervisor(*patterns, namespaces=namespaces, timings=timings).run())
+        supervisor = self.supervisor(
+            *patterns, namespaces=namespaces, timings=timings, reconcile_interval=reconcile_interval
+        )
+        task = asyncio.create_task(supervisor.run())
         try:
             yield
             assert not task.done(), task
@@ -75,8 +128,24 @@ class World:
             task.cancel()
             await asyncio.wait([task])
 
-    def supervisor(self, *patterns: str, namespaces: Sequence[str] = (), timings: Timings = FAST) -> Supervisor:
-        return Supervisor(self.client, self.writer, Patterns(patterns), namespaces=namespaces, timings=timings)
+    def supervisor(
+        self,
+        *patterns: str,
+        namespaces: Sequence[str] = (),
+        timings: Timings = FAST,
+        reconcile_interval: float = 0.0,
+        writer: Writer | None = None,
+    ) -> Supervisor:
+        self.selected = Patterns(patterns)
+        return Supervisor(
+            self.client,
+            writer or self.writer,
+            Comparisons(self.pool, "test"),
+            self.selected,
+            namespaces=namespaces,
+            timings=timings,
+            reconcile_interval=reconcile_interval,
+        )
 
     # -- the two sides ---------------------------------------------------------------------------------------
 
@@ -86,10 +155,12 @@ class World:
 
     async def cached(self, name: str) -> dict[str, Manifest]:
         """The rows of a type by uid, with what their columns say next to the object."""
-        async with self.pool.connection() as connection:
-            rows = await connection.fetch(_ROWS, name)
+        return {uid: row for (_, uid), row in (await self.all_cached(name)).items()}
+
+    async def all_cached(self, name: str = "") -> dict[tuple[str, str], Manifest]:
+        """The same of every row there is, by type and uid."""
         return {
-            row["uid"]: {
+            (row["type"], row["uid"]): {
                 "columns": (
                     row["namespace"],
                     row["name"],
@@ -101,7 +172,7 @@ class World:
                 ),
                 "raw": json.loads(row["raw"]),
             }
-            for row in rows
+            for row in await self._fetch(_ROWS, name)
         }
 
     def served(self, name: str, namespaces: Sequence[str] = ()) -> dict[str, Manifest]:
@@ -112,6 +183,23 @@ class World:
             if not namespaces or manifest["metadata"]["namespace"] in namespaces
         }
 
+    def all_served(self, namespaces: Sequence[str] = ()) -> dict[tuple[str, str], Manifest]:
+        """What the cluster has of all types that are watched, in the form of `all_cached`."""
+        return {
+            (found.name, uid): manifest
+            for found in self.sandbox.cluster.registry
+            if self.selected.selects(found.group, found.plural)
+            for uid, manifest in self.served(found.name, namespaces if found.namespaced else ()).items()
+        }
+
+    async def equal(self, namespaces: Sequence[str] = ()) -> None:
+        """Wait until every row equals what the API server now serves, there is no other, and all are counted."""
+        await eventually(self.all_cached, lambda cached: cached == self.all_served(namespaces))
+        await eventually(self._miscounted, lambda watches: watches == 0)
+
+    async def _miscounted(self) -> int:
+        return len(await self._fetch(_MISCOUNTED))
+
     async def in_sync(self, *names: str, namespaces: Sequence[str] = ()) -> None:
         """Wait until the cache equals the cluster, for each of these types."""
         for name in names:
@@ -121,8 +209,14 @@ class World:
         return cached == self.served(name, namespaces)
 
     async def watches(self, name: str) -> list[WatchRow]:
-        async with self.pool.connection() as connection:
-            return [WatchRow(**row) for row in await connection.fetch(_WATCHES, name)]
+        return [WatchRow(**row) for row in await self._fetch(_WATCHES, name)]
+
+    async def _fetch(self, statement: str, *arguments: str) -> list[Any]:
+        """What a statement finds, also when sessions of the pool were ended meanwhile."""
+        with suppress(DatabaseUnavailable):
+            async with self.pool.connection() as connection:
+                return await connection.fetch(statement, *arguments)
+        return await self._fetch(statement, *arguments)
 
     async def state(self, name: str, state: str) -> WatchRow:
         """Wait until the only watch of a type is in this state."""
@@ -130,12 +224,73 @@ class World:
         return rows[0]
 
     def lists(self, name: str) -> int:
-        """How many first pages of real lists were asked for; a probe has a limit of 1."""
+        """How many lists were begun, as first pages or as streams; a probe has a limit of 1."""
         resource, _, group = name.partition(".")
-        asked = self.sandbox.requests.matching(verb="list", resource=resource, group=group)
-        return sum(request.query["limit"] != "1" and "continue" not in request.query for request in asked)
+        asked = self.sandbox.requests.matching(resource=resource, group=group, status=200)
+        return sum(
+            "sendInitialEvents" in request.query
+            or (request.query.get("limit", "1") != "1" and not request.query.keys() & {"continue", "resourceVersion"})
+            for request in asked
+        )
+
+    async def with_rights(self, directory: Path, *manifests: Manifest) -> None:
+        """Let the client be the user `presenter`, who has only these rights. The caller closes it."""
+        self.sandbox.enforce_rbac = True
+        self.sandbox.tokens["secret"] = User("presenter", ("system:authenticated",))
+        self.sandbox.write_kubeconfig(directory / "with-token", token="secret")
+        for manifest in manifests:
+            self.sandbox.cluster.apply(manifest)
+        await self.client.close()
+        self.client = await KubeClient.connect(ClusterSettings(kubeconfig=str(directory / "with-token")))
 
     # -- doings ----------------------------------------------------------------------------------------------
+
+    async def execute(self, *statements: str) -> None:
+        """Do something to the database behind the writer's back."""
+        async with self.pool.connection() as connection:
+            for statement in statements:
+                await connection.execute(statement)
+
+    async def sees(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so in this process."""
+        await eventually(lambda: asyncio.sleep(0, condition()), bool)
+
+    async def befell(self, fault: Fault) -> None:
+        """Wait until a fault has befallen as many requests as it was to."""
+        await self.sees(lambda: fault.times == 0)
+
+    async def watching(self, times: int = 1) -> None:
+        """Wait until config maps were watched so often."""
+        await self.sandbox.requests.seen(times, verb="watch", resource=CONFIG_MAPS, status=200)
+
+    def change(self) -> None:
+        """Something of everything: created, changed, deleted, deleted and created anew."""
+        self.put("created", a="1")
+        self.put("changed", a=str(self.sandbox.cluster.resource_version))
+        for name in ("deleted", "renewed"):
+            if name in self.names():
+                self.drop(name)
+        self.put("renewed", a="2")
+
+    @asynccontextmanager
+    async def one_batch(self) -> AsyncIterator[None]:
+        """What happens inside is received while the first of it waits to be written: the rest is one batch."""
+        async with self.pool.connection() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE resources IN SHARE ROW EXCLUSIVE MODE")
+            self.put("first", a=str(self.sandbox.cluster.resource_version))
+            await eventually(lambda: connection.fetchval(_WAITING), bool)
+            yield
+            await self.all_told()
+
+    async def all_told(self) -> None:
+        """Wait until every event of config maps was received."""
+        store = self.sandbox.cluster.store(self.sandbox.cluster.registry.named(CONFIG_MAPS))
+        await self.sees(lambda: all(watcher.queue.empty() for watcher in store.watchers))
+        await self.client.cluster_uid()  # what was sent before is here
+
+    def names(self) -> set[str]:
+        """The names of all config maps."""
+        return {found["metadata"]["name"] for found in self.sandbox.cluster.objects(CONFIG_MAPS)}
 
     def put(self, name: str, namespace: str = "default", **data: str) -> Manifest:
         """Create or change a config map."""

@@ -1,0 +1,31 @@
+"""How far behind its cluster an answer may be, as headers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from presenter.cache.catalog import Catalog
+from presenter.cache.scope import Leg
+
+STATE = "X-Cache-State"
+LAG = "X-Cache-Lag-Seconds"
+
+
+def freshness(catalog: Catalog, legs: Iterable[Leg]) -> dict[str, str]:
+    """The worst state and the longest lag of the watches that bring what is on these legs; nothing where none does."""
+    asked: dict[int, set[str | None]] = {}
+    for leg in legs:
+        asked.setdefault(leg.type_id, set()).add(leg.namespace)
+    watches = [
+        watch
+        for type_id, namespaces in asked.items()
+        for watch in catalog.by_id[type_id].watches
+        if any(watch.covers(namespace) for namespace in namespaces)
+    ]
+    if not watches:
+        return {}
+    headers: dict[str, str] = {STATE: max(watches, key=lambda watch: watch.badness).state}
+    if all(watch.lag_seconds is not None for watch in watches):
+        headers[LAG] = str(math.ceil(max(watch.lag for watch in watches).total_seconds()))
+    return headers

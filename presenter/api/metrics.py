@@ -1,0 +1,99 @@
+"""What the cache measures, for Prometheus: read from the catalog for each scrape; so all replicas tell the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from presenter.cache.catalog import Catalog, read_catalog
+from presenter.cache.pool import Pool
+from presenter.errors import PresenterError
+from presenter.resource import State
+
+PATIENCE = 2.0
+"""Seconds a scrape waits for the database."""
+
+
+async def cache_metrics(pool: Pool) -> bytes:
+    """The cache's metrics in Prometheus' text format. Without the database, only that there is none."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Cache(await _read_soon(pool)))
+    return generate_latest(registry)
+
+
+async def _read_soon(pool: Pool) -> Catalog | None:
+    reading = asyncio.create_task(_read(pool))
+    # Not asyncio.timeout, which waits until asyncpg has cancelled its query: the network may be what is broken.
+    await asyncio.wait((reading,), timeout=PATIENCE)
+    if reading.done():
+        return reading.result()
+    reading.cancel()
+    return None
+
+
+async def _read(pool: Pool) -> Catalog | None:
+    try:
+        return await read_catalog(pool)
+    except PresenterError:
+        return None
+
+
+class _Cache(Collector):
+    """A catalog (None: the database did not answer), as metrics.
+
+    The label `namespace` is empty, which to Prometheus is no label, unless NAMESPACES restricts what is watched.
+    """
+
+    def __init__(self, catalog: Catalog | None) -> None:
+        self._catalog = catalog
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus' client asks a collector for."""
+        up = GaugeMetricFamily("presenter_database_up", "Whether the database answered this scrape.")
+        up.add_metric([], self._catalog is not None)
+        yield up
+        if self._catalog is not None:
+            yield from _leases(self._catalog)
+            yield from _watches(self._catalog)
+
+
+def _leases(catalog: Catalog) -> Iterator[Metric]:
+    held = GaugeMetricFamily(
+        "presenter_lease_held", "Whether a process holds the lease to write the cluster.", labels=["cluster"]
+    )
+    epoch = GaugeMetricFamily("presenter_lease_epoch", "How often the lease changed hands.", labels=["cluster"])
+    for cluster in catalog.clusters:
+        held.add_metric([cluster.name], cluster.lease is not None and cluster.lease.held)
+        epoch.add_metric([cluster.name], 0 if cluster.lease is None else cluster.lease.epoch)
+    yield held
+    yield epoch
+
+
+def _watches(catalog: Catalog) -> Iterator[Metric]:
+    labels = ["cluster", "group", "resource", "namespace"]
+    state = GaugeMetricFamily(
+        "presenter_cache_state", "How the watch stands: 1 for the state it is in.", labels=[*labels, "state"]
+    )
+    lag = GaugeMetricFamily("presenter_cache_lag_seconds", "Time since the watch was last heard of.", labels=labels)
+    objects = GaugeMetricFamily("presenter_cache_objects", "Objects that are cached.", labels=labels)
+    events = CounterMetricFamily("presenter_cache_events", "Events that were applied.", labels=labels)
+    lists = CounterMetricFamily("presenter_cache_lists", "Lists that were completed.", labels=labels)
+    repairs = CounterMetricFamily("presenter_cache_repairs", "Differences found without an event.", labels=labels)
+    sanitised = CounterMetricFamily("presenter_cache_sanitised", "Objects not stored as they are.", labels=labels)
+    for cached, watch in catalog.watches:
+        values = [cached.cluster, cached.type.group, cached.type.resource, watch.namespace]
+        for known in get_args(State):
+            state.add_metric([*values, known], watch.state == known)
+        if watch.lag_seconds is not None:
+            lag.add_metric(values, watch.lag_seconds)
+        objects.add_metric(values, watch.objects)
+        events.add_metric(values, watch.events)
+        lists.add_metric(values, watch.lists)
+        repairs.add_metric(values, watch.repairs)
+        sanitised.add_metric(values, watch.sanitised)
+    yield from (state, lag, objects, events, lists, repairs, sanitised)

@@ -1,0 +1,60 @@
+"""Versions that a type is served in but not cached in: which of them differ in nothing but `apiVersion`.
+
+That is what `spec.conversion.strategy: None` of a CustomResourceDefinition says. What a webhook would make of an
+object, and how a built-in type is converted, only the API server knows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from presenter.cache.catalog import CachedType, Catalog
+    from presenter.cache.pool import Pool
+
+CRD_GROUP, CRD_RESOURCE = "apiextensions.k8s.io", "customresourcedefinitions"
+
+_STRATEGY = """
+SELECT coalesce(raw #>> '{spec,conversion,strategy}', 'None') FROM resources WHERE type_id = $1 AND name = $2
+"""
+
+_Stamp = tuple[tuple[str | None, datetime | None, int], ...]
+
+
+class Conversions:
+    """The strategies of the CustomResourceDefinitions in the cache; each is read again once one of them changed."""
+
+    def __init__(self) -> None:
+        self._strategies: dict[tuple[int, str], tuple[_Stamp, str | None]] = {}
+
+    async def obstacle(self, pool: Pool, catalog: Catalog, cached: CachedType) -> str:
+        """Why the type's objects cannot be given in another version, in words; empty when they can.
+
+        Raises NotSynced while the CustomResourceDefinitions are not all there, DatabaseUnavailable and its kin.
+        """
+        definitions = _definitions(catalog, cached.cluster)
+        if definitions is None:
+            return f"{CRD_RESOURCE}.{CRD_GROUP}, which would say how to convert it, are not cached"
+        definitions.require_synced()
+        strategy = await self._strategy(pool, definitions, cached.type.name)
+        if strategy is None:
+            return "it has no CustomResourceDefinition, so that only the API server can convert it"
+        if strategy != "None":
+            return f"it is converted by {strategy}, which only the API server can do"
+        return ""
+
+    async def _strategy(self, pool: Pool, definitions: CachedType, name: str) -> str | None:
+        # A definition can be a megabyte to unpack. Every write to their rows is part of a list or of a run of events.
+        stamp = tuple((watch.checkpoint, watch.synced_at, watch.events) for watch in definitions.watches)
+        key = (definitions.id, name)
+        if (known := self._strategies.get(key)) is None or known[0] != stamp:
+            async with pool.connection() as connection:
+                strategy = await connection.fetchval(_STRATEGY, definitions.id, name)
+            known = self._strategies[key] = (stamp, strategy)
+        return known[1]
+
+
+def _definitions(catalog: Catalog, cluster: str) -> CachedType | None:
+    group = catalog.of_group(cluster, CRD_GROUP)
+    return next((cached for cached in group if cached.type.resource == CRD_RESOURCE), None)

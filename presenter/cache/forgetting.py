@@ -1,0 +1,47 @@
+"""Removing a cluster that nobody watches any more under its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from presenter.cache.writer import CATALOG_CHANNEL
+from presenter.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from presenter.cache.pool import Pool
+
+_CLUSTERS = "SELECT name FROM clusters ORDER BY name"
+
+# Whoever forgets a cluster takes its lease, so that nobody begins to write it meanwhile. The lease stays: the
+# epochs must not begin anew when somebody comes back to the cluster, or they would fence nobody off.
+_TAKE = """
+INSERT INTO leases AS lease (cluster, epoch, holder, expires_at) VALUES ($1, 1, 'forgetting', clock_timestamp())
+ON CONFLICT (cluster) DO UPDATE SET epoch = lease.epoch + 1 WHERE lease.expires_at <= clock_timestamp()
+RETURNING true
+"""
+_HOLDER = "SELECT holder FROM leases WHERE cluster = $1"
+
+_FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1"
+_FORGET_REST = (
+    "DELETE FROM resource_types WHERE cluster = $1",  # and their watches
+    "DELETE FROM clusters WHERE name = $1",
+)
+
+
+async def forget_cluster(pool: Pool, cluster: str) -> int:
+    """Remove a cluster with its objects and types, in one transaction. Returns the number of objects.
+
+    Raises NotFound when there is no such cluster, Unavailable when somebody watches it.
+    """
+    async with pool.connection() as connection, connection.transaction():
+        known = [row["name"] for row in await connection.fetch(_CLUSTERS)]
+        if cluster not in known:
+            raise NotFound(f"there is no cluster {cluster}: the clusters are {', '.join(known) or 'none'}")
+        if not await connection.fetchval(_TAKE, cluster):
+            holder = await connection.fetchval(_HOLDER, cluster)
+            raise Unavailable(f"cluster {cluster} is being watched by {holder}: stop that first")
+        deleted = await connection.execute(_FORGET_ROWS, cluster)
+        for statement in _FORGET_REST:
+            await connection.execute(statement, cluster)
+        await connection.execute(f"NOTIFY {CATALOG_CHANNEL}")
+    return int(deleted.rpartition(" ")[2])

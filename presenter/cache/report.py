@@ -1,0 +1,61 @@
+"""How the cache stands, as plain values: the JSON of `/readyz` and of `presenter status --json`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from presenter.cache.catalog import CachedType, Catalog, Cluster, WatchStatus
+from presenter.errors import PresenterError
+from presenter.resource import ALL_NAMESPACES
+
+SHOWN = 500
+"""So many watches at most are told of, the worst first: who restricts many types to many namespaces has very many."""
+
+
+def report(catalog: Catalog) -> dict[str, Any]:
+    """What there is, and how far each watch of it is."""
+    watches = catalog.watches
+    return {
+        "ready": catalog.complete,
+        "database": "ok",
+        "clusters": [_cluster(cluster, catalog) for cluster in catalog.clusters],
+        "waiting": [cached.waiting for cached in catalog.types if not cached.synced][:SHOWN],
+        "types": [_watch(cached, watch) for cached, watch in watches[:SHOWN]],
+        "omitted": max(0, len(watches) - SHOWN),
+    }
+
+
+def report_of_failure(error: PresenterError) -> dict[str, Any]:
+    """The same where the database cannot be read."""
+    return {"ready": False, "database": error.message, "clusters": [], "waiting": [], "types": [], "omitted": 0}
+
+
+def _cluster(cluster: Cluster, catalog: Catalog) -> dict[str, Any]:
+    types = [cached for cached in catalog.types if cached.cluster == cluster.name]
+    lease = cluster.lease
+    return {
+        "name": cluster.name,
+        "discovered": cluster.discovered,
+        "types": len(types),
+        "objects": sum(cached.objects for cached in types),
+        "lease": None if lease is None else {"holder": lease.holder, "epoch": lease.epoch, "held": lease.held},
+    }
+
+
+def _watch(cached: CachedType, watch: WatchStatus) -> dict[str, Any]:
+    """`namespace` only where NAMESPACES restricts; `lag_seconds` is null where it was never heard of."""
+    return {
+        "cluster": cached.cluster,
+        "type": cached.type.name,
+        **({} if watch.namespace == ALL_NAMESPACES else {"namespace": watch.namespace}),
+        "state": watch.state,
+        "message": watch.error,
+        "synced": watch.synced,
+        "objects": watch.objects,
+        "lag_seconds": None if watch.lag_seconds is None else round(watch.lag_seconds, 1),
+        "checkpoint": watch.checkpoint,
+        "events": watch.events,
+        "lists": watch.lists,
+        "repairs": watch.repairs,
+        "sanitised": watch.sanitised,
+    }

@@ -1,0 +1,145 @@
+"""`presenter status`: how the cache stands, as a table for people and as JSON. It only reads, and starts nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from presenter.cache import schema
+from presenter.cache.catalog import Catalog, Cluster, read_catalog
+from presenter.cache.pool import Address, Pool
+from presenter.cache.report import report, report_of_failure
+from presenter.errors import Unavailable
+from presenter.resource import ALL_NAMESPACES
+
+INTERVAL = 1.0
+"""Seconds between looks."""
+
+_PATIENCE = 10.0
+_WIDE = 100_000
+_NARROW = 120
+_DETAILS = ("CHECKPOINT", "EVENTS", "LISTS", "REPAIRS", "SANITISED")
+_COLOURS = {
+    "live": "green",
+    "syncing": "cyan",
+    "pending": "yellow",
+    "stalled": "magenta",
+    "forbidden": "red",
+    "error": "red",
+}
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+async def show(find: Callable[[], Address], *, as_json: bool) -> None:
+    """Print how the cache stands, in the database that `find` names.
+
+    Raises DatabaseUnavailable and its kin, SchemaOutdated, ConfigError.
+    """
+    console = _console()
+    catalog = await _read(find)
+    console.print(_json(report(catalog)) if as_json else _tables(catalog, console), soft_wrap=as_json)
+
+
+async def follow(find: Callable[[], Address], *, as_json: bool) -> None:
+    """Show it again and again, until cancelled: in place on a terminal. What goes wrong is shown too, and tried again.
+
+    Raises ConfigError.
+    """
+    console = _console()
+    with ExitStack() as stack:
+        if console.is_terminal and not as_json:
+            live = stack.enter_context(Live(console=console, auto_refresh=False))
+            put = partial(live.update, refresh=True)
+        else:
+            put = partial(console.print, soft_wrap=as_json)
+        while True:
+            try:
+                catalog = await _read(find)
+                put(_json(report(catalog)) if as_json else _tables(catalog, console))
+            except Unavailable as error:
+                put(_json(report_of_failure(error)) if as_json else Text(error.message, style="red"))
+            await asyncio.sleep(INTERVAL)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+async def _read(find: Callable[[], Address]) -> Catalog:
+    address = find()
+    await (await address.connect()).close()  # says best what is wrong with an address
+    read_only = {"default_transaction_read_only": "on"}
+    async with Pool.opened(address, size=1, command_timeout=_PATIENCE, **read_only) as pool:
+        await schema.check(pool)
+        return await read_catalog(pool)
+
+
+# -- showing ---------------------------------------------------------------------------------------------------------
+
+
+def _console() -> Console:
+    """As wide as the terminal; into a file or a pipe, as wide as it takes."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+
+
+def _json(document: object) -> Text:
+    return Text(msgspec.json.encode(document).decode())
+
+
+def _tables(catalog: Catalog, console: Console) -> Group:
+    if not catalog.clusters:
+        return Group(Text("No cluster has been watched yet."))
+    return Group(*(part for cluster in catalog.clusters for part in _cluster(cluster, catalog, console)))
+
+
+def _cluster(cluster: Cluster, catalog: Catalog, console: Console) -> Iterator[RenderableType]:
+    watches = [(cached, watch) for cached, watch in catalog.watches if cached.cluster == cluster.name]
+    restricted = any(watch.namespace != ALL_NAMESPACES for _, watch in watches)
+    detailed = console.width >= _NARROW
+    table = Table(box=None, pad_edge=False)
+    table.add_column("TYPE", overflow="fold")
+    if restricted:
+        table.add_column("NAMESPACE", overflow="fold")
+    table.add_column("STATE", no_wrap=True)
+    for figure in ("OBJECTS", "LAG", *(_DETAILS if detailed else ())):
+        table.add_column(figure, justify="right", no_wrap=True)
+    table.add_column("MESSAGE", overflow="fold")
+    for cached, watch in watches:
+        figures = (watch.checkpoint or "-", watch.events, watch.lists, watch.repairs, watch.sanitised)
+        table.add_row(
+            Text(cached.type.name),
+            *([Text(watch.namespace)] if restricted else []),
+            Text(watch.state, style=_COLOURS[watch.state]),
+            str(watch.objects),
+            _lag(watch.lag_seconds),
+            *(map(str, figures) if detailed else ()),
+            Text(watch.error),
+        )
+    discovering = "" if cluster.discovered else "; its types are being discovered"
+    yield Text(f"cluster {cluster.name}: {_leader(cluster)}{discovering}")
+    yield table
+
+
+def _leader(cluster: Cluster) -> str:
+    lease = cluster.lease
+    if lease is None:
+        return "nobody has ever led it"
+    if not lease.held:
+        return f"nobody leads; the last was {lease.holder} (epoch {lease.epoch})"
+    return f"{lease.holder} leads (epoch {lease.epoch}, lease for {_lag(lease.expires_in.total_seconds())})"
+
+
+def _lag(seconds: float | None) -> str:
+    """In its largest unit, as kubectl tells an age: `3s`, `4m`."""
+    if seconds is None:
+        return "-"
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
+    return f"{seconds // size:.0f}{unit}"

@@ -1,0 +1,66 @@
+"""The ingest side, built from the settings: the cluster, the lease, and what is done while it is held."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+
+from presenter.cache.comparison import Comparisons
+from presenter.cache.lease import Lease
+from presenter.cache.pool import Address, Pool
+from presenter.cache.writer import Writer
+from presenter.config import ClusterSettings, Settings
+from presenter.kube.client import KubeClient
+from presenter.kube.supervisor import Supervisor
+from presenter.kube.timings import Timings
+from presenter.patterns import Patterns
+
+CONNECTIONS = 4
+FORSAKEN = "5s"
+"""A process that is paused or cut off in the middle of a transaction holds up the others no longer than this."""
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def watching(
+    settings: Settings, patterns: Patterns, address: Address
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
+    """What watches the cluster, whenever this process is the one to do so, until cancelled."""
+    cluster = settings.cluster
+    async with (
+        connected(cluster) as (client, name),
+        Pool.opened(address, size=CONNECTIONS, idle_in_transaction_session_timeout=FORSAKEN) as pool,
+    ):
+
+        async def watch(epoch: int) -> None:
+            supervisor = Supervisor(
+                client,
+                Writer(pool, name, epoch),
+                Comparisons(pool, name),
+                patterns,
+                namespaces=cluster.namespaces,
+                timings=Timings(grace=settings.http.drain_seconds),
+                secret_data=cluster.cache_secret_data,
+                reconcile_interval=cluster.reconcile_interval.total_seconds(),
+            )
+            await supervisor.run()
+
+        log.info("watching", cluster=name, watch=patterns.texts, namespaces=cluster.namespaces or "all")
+        yield partial(Lease(pool, name, f"{platform.node()}/{os.getpid()}").lead, watch)
+
+
+@asynccontextmanager
+async def connected(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient, str]]:
+    """A client for the cluster, and the cluster's name."""
+    client = await KubeClient.connect(settings)
+    try:
+        yield client, settings.name or client.host
+    finally:
+        await client.close()
