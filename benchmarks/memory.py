@@ -11,11 +11,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-
 from benchmarks.system import Running, running, write_json
 
-MEBI = 2**20
 _STORED = "SELECT count(*) AS objects, sum(octet_length(raw::text)) AS bytes FROM resources"
 
 
@@ -35,8 +32,8 @@ class Figures:
 async def measure(objects: int) -> Figures:
     """Load so many objects once."""
     async with running(objects) as system:
-        sampled = [_resident(system)]
-        await system.until_ready(lambda: sampled.append(_resident(system)))
+        sampled = [system.resident()]
+        await system.until_ready(lambda: sampled.append(system.resident()))
         seconds = time.monotonic() - system.listening
         async with system.pool.connection() as connection:
             stored = await connection.fetchrow(_STORED)
@@ -50,12 +47,8 @@ async def measure(objects: int) -> Figures:
             objects_per_second=round(stored["objects"] / seconds),
             memory_at_start=sampled[0],
             memory_peak=max(*sampled, _high_water_mark(system)),
-            memory_after=_resident(system),
+            memory_after=system.resident(),
         )
-
-
-def _resident(system: Running) -> float:
-    return round(psutil.Process(system.process.pid).memory_info().rss / MEBI, 1)
 
 
 def _high_water_mark(system: Running) -> float:

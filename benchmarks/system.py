@@ -7,15 +7,16 @@ import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from presenter.cache import schema
-from presenter.cache.pool import Pool
+from presenter.cache.pool import Address, Pool
 from presenter.embedded import EmbeddedPostgres
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of
@@ -23,7 +24,11 @@ from tests.e2e.system import KEY, variables_of
 ALL_SAMPLES = "*.*.krateo.io,pods,configmaps,deployments.apps"
 PATIENCE = 900.0
 """Seconds after which something is taken to have failed."""
+MEBI = 2**20
 _STEP_SECONDS = 0.05
+
+StartCluster = Callable[[Path, int], AbstractAsyncContextManager[str]]
+"""Starts a cluster of so many sample objects, writes `kubeconfig` into the directory and gives the URL."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Running:
     process: Process
     service: str
     cluster: str
+    postmaster: psutil.Process
     pool: Pool
     session: aiohttp.ClientSession
     listening: float
@@ -49,34 +55,66 @@ class Running:
                 look()
                 await asyncio.sleep(_STEP_SECONDS)
 
+    def resident(self) -> float:
+        """The memory of the service's process, resident, in MiB."""
+        return round(psutil.Process(self.process.pid).memory_info().rss / MEBI, 1)
+
+    def cpu_seconds(self) -> tuple[float, float]:
+        """The processor time that the service has used, and PostgreSQL for whoever is connected now."""
+        service = psutil.Process(self.process.pid)
+        return _cpu_seconds(service), sum(_cpu_seconds(each) for each in self.postmaster.children())
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
+
 
 @asynccontextmanager
-async def running(objects: int) -> AsyncIterator[Running]:
+async def running(objects: int, start_cluster: StartCluster | None = None) -> AsyncIterator[Running]:
     """Everything started, with so many sample objects in the cluster and nothing in the database."""
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         postgres = await EmbeddedPostgres.start(home / "postgresql")
-        processes: list[Process] = []
         try:
             await schema.migrate(postgres.address())
             pool = await Pool.open(postgres.address(), size=2, command_timeout=60)
-            arguments = ("--port", "0", "--objects", str(objects), "--kubeconfig-out", str(home / "kubeconfig"))
-            cluster = await Process.start("sandbox", *arguments, home=home)
-            processes.append(cluster)
-            url = (await cluster.line("Sandbox Kubernetes API on (.+)", PATIENCE))[1]
-            await cluster.line("^Ctrl-C ends it")
-            variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
-            service = await Process.start("run", home=home, **variables, **variables_of(postgres.address()))
-            processes.append(service)
-            port = (await service.line(r'"port": (\d+).*"event": "listening"'))[1]
-            listening = time.monotonic()
-            async with aiohttp.ClientSession() as session:
-                yield Running(service, f"http://127.0.0.1:{port}", url, pool, session, listening)
+            async with pool.connection() as connection:
+                backend = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))
+            postmaster = backend.parent()
+            assert postmaster is not None
+            async with (
+                (start_cluster or _sandbox)(home, objects) as cluster,
+                _service(home, postgres.address()) as (process, url),
+                aiohttp.ClientSession() as session,
+            ):
+                yield Running(process, url, cluster, postmaster, pool, session, time.monotonic())
             await pool.close()
         finally:
-            for process in processes:
-                await process.kill()
             await postgres.stop()
+
+
+@asynccontextmanager
+async def _sandbox(home: Path, objects: int) -> AsyncIterator[str]:
+    arguments = ("--port", "0", "--objects", str(objects), "--kubeconfig-out", str(home / "kubeconfig"))
+    process = await Process.start("sandbox", *arguments, home=home)
+    try:
+        url = (await process.line("Sandbox Kubernetes API on (.+)", PATIENCE))[1]
+        await process.line("^Ctrl-C ends it")
+        yield url
+    finally:
+        await process.kill()
+
+
+@asynccontextmanager
+async def _service(home: Path, address: Address) -> AsyncIterator[tuple[Process, str]]:
+    variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
+    process = await Process.start("run", home=home, **variables, **variables_of(address))
+    try:
+        port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        await process.kill()
 
 
 def write_json(path: Path | None, figures: Any) -> None:
