@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = ["bootstrap", "check", "lock", "test", "tools"]
+SCRIPTS = ["bootstrap", "chaos", "check", "lock", "test", "tools"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,0 +1,45 @@
+"""Everything fails at random, for a quarter of a minute per seed; `scripts/chaos` does it for longer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+
+from tests.chaos.plan import GROUPS, chosen, plan
+from tests.chaos.run import Summary, run
+
+SECONDS = 14
+BEFALLEN = {"api": 1, "history": 1, "streams": 2, "database": 2, "watchers": 2}
+"""So many faults of each group at least must truly have happened; on a busy machine the schedule only takes longer."""
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("seed", [35, 39])
+async def test_the_cache_survives_everything(seed: int) -> None:
+    summary = await run(seed, SECONDS, chosen(GROUPS))
+    assert {
+        group: _befallen(summary, kinds)
+        for group, kinds in GROUPS.items()
+        if _befallen(summary, kinds) < BEFALLEN[group]
+    } == {}
+    assert summary.writes > 300
+    assert summary.pages > 100
+
+
+def _befallen(summary: Summary, kinds: Collection[str]) -> int:
+    return sum(summary.befallen[kind] for kind in kinds)
+
+
+def test_a_seed_decides_everything() -> None:
+    assert plan(7, 600, chosen(GROUPS), 2) == plan(7, 600, chosen(GROUPS), 2)
+    assert plan(7, 600, chosen(GROUPS), 2) != plan(8, 600, chosen(GROUPS), 2)
+
+
+def test_faults_are_chosen_by_kind_and_by_group() -> None:
+    lanes = plan(1, 600, chosen(["database", "compact"]), 2)
+    assert {step.kind for step in lanes["database"]} == set(GROUPS["database"])
+    assert {step.kind for step in lanes["api server"]} == {"compact"}
+    assert lanes["watcher 0"] == lanes["watcher 1"] == []
+    with pytest.raises(ValueError, match="no such fault: earthquake"):
+        chosen(["earthquake"])

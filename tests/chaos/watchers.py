@@ -1,0 +1,87 @@
+"""The processes that watch the cluster, and the faults that befall them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+
+from tests.chaos.journal import Journal
+from tests.chaos.plan import Step
+from tests.e2e.processes import Process
+from tests.e2e.system import Launch, Variables
+
+_LISTENING = '"event": "listening"'
+
+
+class Watchers:
+    """Some `presenter watch`, each started again when it could not start, as Kubernetes would.
+
+    - `kill`: SIGKILL; `terminate`: SIGTERM, upon which it must end with 0. Either is started again after a while.
+    - `pause`: SIGSTOP for longer than the lease, then SIGCONT.
+    """
+
+    def __init__(self, launch: Launch, variables: Variables, count: int, journal: Journal) -> None:
+        self.ended: list[Process] = []
+        self._launch = launch
+        self._variables = variables
+        self._journal = journal
+        self._processes: dict[int, Process] = {}
+        self._count = count
+
+    async def start(self) -> None:
+        """Start all that are not running."""
+        for number in range(self._count):
+            if number not in self._processes:
+                await self._start(number)
+
+    async def _start(self, number: int) -> None:
+        self._processes[number] = process = await self._launch("watch", **self._variables)
+        self._journal.note(f"watcher {number}", f"started, pid {process.pid}")
+
+    async def befall(self, number: int, step: Step) -> None:
+        """Let a fault happen to one of them, and end after its time."""
+        if step.kind == "pause":
+            process = self._processes[number]
+            process.send(signal.SIGSTOP)
+            await asyncio.sleep(step.seconds)
+            process.send(signal.SIGCONT)
+            self._journal.note(f"watcher {number}", "goes on")
+        else:
+            await self._end(number, signal.SIGKILL if step.kind == "kill" else signal.SIGTERM)
+            await asyncio.sleep(step.seconds)
+            await self._start(number)
+        self._journal.count(step.kind)
+
+    async def _end(self, number: int, how: signal.Signals) -> None:
+        process = self._processes.pop(number)
+        if how == signal.SIGTERM:
+            await process.line(".")  # before it says anything, Python has not begun to listen for signals
+        with suppress(ProcessLookupError):  # it could not start, a moment ago
+            process.send(how)
+        code = await process.ended()
+        self.ended.append(process)
+        expected = 0 if how == signal.SIGTERM else -how
+        assert code == expected or self._could_not_start(process), f"ended with {code}:\n{process.log()}"
+
+    async def look_after(self) -> None:
+        """Start again whoever could not start, until cancelled. Ending later than that is a failure."""
+        while True:
+            for number, process in list(self._processes.items()):
+                if not process.running:
+                    code = await process.ended()
+                    assert self._could_not_start(process), f"watcher {number} ended with {code}:\n{process.log()}"
+                    self.ended.append(process)
+                    self._journal.count("could not start")
+                    self._journal.note(f"watcher {number}", f"could not start: {process.err[-1]}")
+                    await self._start(number)
+            await asyncio.sleep(0.2)
+
+    def _could_not_start(self, process: Process) -> bool:
+        told = process.err[-1] if process.err else ""
+        return told.startswith("presenter: ") and not any(_LISTENING in line for line in process.err)
+
+    async def stop(self) -> None:
+        """SIGTERM to all; each must end with 0."""
+        for number in list(self._processes):
+            await self._end(number, signal.SIGTERM)
