@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.population import CLUSTER, COLUMNS, TYPES, Population, Record
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
@@ -40,7 +40,7 @@ async def filled(objects: int, directory: Path) -> AsyncIterator[Filled]:
     postgres = await EmbeddedPostgres.start(directory / f"{objects}")
     try:
         address = postgres.address()
-        await schema.migrate(address)
+        await migration.migrate(address)
         pool = await Pool.open(address, size=4, command_timeout=3600, **PLANNING)
         try:
             start = time.monotonic()

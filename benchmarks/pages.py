@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pages import read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Sort
@@ -33,7 +33,7 @@ async def _measure(grant: Grant, objects: int, namespaces: int, limit: int) -> f
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         postgres = await EmbeddedPostgres.start(Path(directory) / "postgresql")
         try:
-            await schema.migrate(postgres.address())
+            await migration.migrate(postgres.address())
             pool = await Pool.open(postgres.address(), size=2, command_timeout=60)
             try:
                 type_id = await _fill(pool, objects, namespaces)

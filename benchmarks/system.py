@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.embedded import EmbeddedPostgres
 from tests.e2e.processes import Process
@@ -77,7 +77,7 @@ async def running(objects: int, start_cluster: StartCluster | None = None) -> As
         home = Path(directory)
         postgres = await EmbeddedPostgres.start(home / "postgresql")
         try:
-            await schema.migrate(postgres.address())
+            await migration.migrate(postgres.address())
             pool = await Pool.open(postgres.address(), size=2, command_timeout=60)
             async with pool.connection() as connection:
                 backend = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))

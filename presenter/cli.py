@@ -18,7 +18,7 @@ import uvloop
 
 from presenter import logs
 from presenter.access.identity import token_for
-from presenter.cache import schema
+from presenter.cache import migration, schema
 from presenter.cache.forgetting import forget_cluster
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import DatabaseSettings, Settings, parse_duration, variables
@@ -77,7 +77,7 @@ def migrate() -> None:
     async def action() -> None:
         async with _database(settings) as address:
             await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
-            before, after = await schema.migrate(address)
+            before, after = await migration.migrate(address)
         typer.echo(
             f"schema is at {after}" if before == after else f"schema migrated from {before or 'nothing'} to {after}"
         )
@@ -262,7 +262,7 @@ def _run_service(*, watch: bool, serve: bool) -> None:
     async def action() -> None:
         async with _database(settings) as address:
             if settings.database.host is None:
-                await schema.migrate(address)
+                await migration.migrate(address)
             await service.run(settings, address, watch=watch, serve=serve)
 
     _until_done(action(), settings.http.shutdown_grace.total_seconds())

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from tests.servers import Postgres, postgres_container, postgres_embedded
@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server for this test process: embedded, or a container with `scripts/test --containers`."""
     with postgres_container() if CONTAINERS else postgres_embedded() as server:
-        server.run(lambda address: schema.migrate(address), server.create("template"))
+        server.run(lambda address: migration.migrate(address), server.create("template"))
         yield server
 
 

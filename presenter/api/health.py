@@ -25,9 +25,9 @@ def health_router(pool: Pool, registry: CollectorRegistry) -> APIRouter:
 
     @router.get("/readyz", summary="Can it answer?", responses={503: {"description": "Not yet; the body says why."}})
     async def readyz() -> Response:
-        """200 when the database answers, its schema is at head and every watched type has finished its first list.
+        """200 when the database answers, its schema is right and the first lists of all types were once complete.
 
-        A type that has finished it and whose watch fails now does not make it unready, but the body says so.
+        A type that fails later, or is new and cannot be listed, does not make it unready, but the body says so.
         """
         try:
             await schema.check(pool)

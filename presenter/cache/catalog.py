@@ -28,7 +28,7 @@ _FROM_GOOD_TO_BAD: tuple[State, ...] = get_args(State)
 log = structlog.get_logger(__name__)
 
 _CLUSTERS = """
-SELECT c.name, c.watch, c.discovered_at IS NOT NULL AS discovered,
+SELECT c.name, c.watch, c.discovered_at IS NOT NULL AS discovered, c.completed_at IS NOT NULL AS completed,
     l.holder, l.epoch, l.expires_at - clock_timestamp() AS expires_in
 FROM clusters c LEFT JOIN leases l ON l.cluster = c.name
 ORDER BY c.name
@@ -59,11 +59,16 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster that is watched. `discovered`: every type it has and WATCH selects is known."""
+    """A cluster that is watched.
+
+    `discovered`: every type it has and WATCH selects is known. `completed`: the first lists of all of them were once
+    complete, though a type may have come since whose is not.
+    """
 
     name: str
     patterns: Patterns
     discovered: bool
+    completed: bool
     lease: Leadership | None
 
 
@@ -163,6 +168,14 @@ class Catalog:
         return bool(self.clusters) and discovered and all(cached.synced for cached in self.types)
 
     @property
+    def usable(self) -> bool:
+        """Whether there is a cluster, and every cluster was once complete.
+
+        A type that comes later and cannot be listed is no reason to turn callers away from all the others.
+        """
+        return bool(self.clusters) and all(cluster.completed for cluster in self.clusters)
+
+    @property
     def watches(self) -> list[tuple[CachedType, WatchStatus]]:
         """Every watch with its type: what was never complete first, then from bad to good, then by name."""
         watches = [(cached, watch) for cached in self.types for watch in cached.watches]
@@ -184,9 +197,13 @@ async def read_catalog(pool: Pool) -> Catalog:
     types = {row["id"]: type_of(row) for row in rows}
     owners = {row["id"]: row["cluster"] for row in rows}
     return Catalog(
-        tuple(Cluster(row["name"], Patterns(row["watch"]), row["discovered"], _leadership(row)) for row in clusters),
+        tuple(_cluster(row) for row in clusters),
         tuple(CachedType(id, owners[id], types[id], tuple(watches[id])) for id in types),
     )
+
+
+def _cluster(row: asyncpg.Record) -> Cluster:
+    return Cluster(row["name"], Patterns(row["watch"]), row["discovered"], row["completed"], _leadership(row))
 
 
 def _leadership(row: asyncpg.Record) -> Leadership | None:
@@ -233,11 +250,15 @@ class CatalogReader:
             return self._catalog
 
     async def follow(self) -> None:
-        """Hear at once of what writers announce, until cancelled. `max_age` is the net below it."""
+        """Hear at once of what writers announce, until cancelled. `max_age` is the net below it.
+
+        It is all there is where nothing is announced: on a standby server, and behind a pooler.
+        """
         while True:
             try:
                 async with self._pool.connection() as connection:
-                    await self._listen(connection)
+                    if not await connection.fetchval("SELECT pg_is_in_recovery()"):
+                        await self._listen(connection)
             except Unavailable as error:
                 log.debug("announcements are not heard", error=error.message)
             await asyncio.sleep(self._max_age)

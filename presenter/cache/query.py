@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from presenter.cache.expressions import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID
 from presenter.cache.scope import Leg
-from presenter.cache.tables import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID
 
 KeyValue = datetime | str | int
 Position = tuple[KeyValue, ...]

@@ -16,7 +16,7 @@ def report(catalog: Catalog) -> dict[str, Any]:
     """What there is, and how far each watch of it is."""
     watches = catalog.watches
     return {
-        "ready": catalog.complete,
+        "ready": catalog.usable,
         "database": "ok",
         "clusters": [_cluster(cluster, catalog) for cluster in catalog.clusters],
         "waiting": [cached.waiting for cached in catalog.types if not cached.synced][:SHOWN],

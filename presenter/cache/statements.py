@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import Leg
-from presenter.cache.tables import COMPOSITION_OR_LAST, TERMS
 
 SHORTEST_WALK = 16
 """Rows of each leg that it pays to look at, once the leg was found."""

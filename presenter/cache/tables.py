@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from presenter.cache.expressions import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID, TERMS
+
 metadata = sa.MetaData()
 
 
@@ -32,6 +34,7 @@ clusters = sa.Table(
     sa.Column("watch", pg.ARRAY(sa.Text), nullable=False),  # the WATCH patterns
     sa.Column("secret_data", sa.Boolean, nullable=False),  # whether the values of Secrets are kept
     sa.Column("discovered_at", sa.DateTime(timezone=True)),  # when all its types were declared
+    sa.Column("completed_at", sa.DateTime(timezone=True)),  # when the first lists of all of them were complete
 )
 
 resource_types = sa.Table(
@@ -107,13 +110,6 @@ resources = sa.Table(
     sa.Column("labels", pg.JSONB, nullable=False),
     sa.Column("raw", pg.JSONB, nullable=False),
 )
-
-# Written as PostgreSQL prints them, so that Alembic sees them unchanged.
-GLOBAL_UID = "((cluster || ':'::text) || uid)"
-COMPOSITION_OR_LAST = "COALESCE(composition_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
-COMPOSITION_OR_FIRST = "COALESCE(composition_id, '00000000-0000-0000-0000-000000000000'::uuid)"
-TERMS = "resource_terms(type_id, name, labels)"
-"""What an object is found by among those of its type: hashes of its labels and of every three letters of its name."""
 
 _ORDERS = {
     "created_at": ("created_at", "uid"),

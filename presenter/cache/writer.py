@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 _OPEN_CLUSTER = """
 INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,
-    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END
+    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END,
+    completed_at = CASE WHEN known.uid = excluded.uid THEN known.completed_at END
 """
 _CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
 
@@ -79,6 +80,12 @@ _FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
 _TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
 
 _DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock_timestamp()) WHERE name = $1"
+_COMPLETED = """
+UPDATE clusters SET completed_at = clock_timestamp()
+WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1 AND w.synced_at IS NULL
+)
+"""
 
 _ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
 
@@ -282,6 +289,7 @@ class Writer:
         """Say that every type the cluster has and WATCH selects has been declared."""
         async with self._transaction() as connection:
             await connection.execute(_DISCOVERED, self._cluster)
+            await connection.execute(_COMPLETED, self._cluster)
             await connection.execute(_ANNOUNCE)
 
     # -- how far a watch is --------------------------------------------------------------------------------------------
@@ -368,6 +376,7 @@ class Writer:
             swept = await connection.execute(_SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
             await connection.execute(_FORGET_LISTED, listed.id)
             await connection.execute(_LIST_FINISHED, watch.type_id, watch.namespace, resource_version, self._cluster)
+            await connection.execute(_COMPLETED, self._cluster)
             await connection.execute(_ANNOUNCE)
         self._committed[watch] = resource_version
         log.info("listed", type=str(watch), resource_version=resource_version, swept=_count(swept))

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from presenter import app as service
 from presenter.access.identity import token_for
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
@@ -128,7 +128,7 @@ def _directory(data_dir: Path | None) -> Iterator[Path]:
 async def _postgres(directory: Path) -> AsyncIterator[Address]:
     postgres = await EmbeddedPostgres.start(directory)
     try:
-        await schema.migrate(postgres.address())
+        await migration.migrate(postgres.address())
         yield postgres.address()
     finally:
         await postgres.stop()

@@ -7,16 +7,17 @@ import warnings
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from presenter.cache import schema
+from presenter.cache import migration, schema
 from presenter.cache.pool import Address, Pool
 from presenter.errors import SchemaOutdated
 
 
 async def test_migrations_make_what_the_tables_describe(database: Address) -> None:
     def check(connection: sa.Connection) -> None:
-        config = schema.configuration()
+        config = migration.configuration()
         config.attributes["connection"] = connection
         with warnings.catch_warnings():
             # Alembic cannot compare an index expression with an operator class, and says so.
@@ -30,13 +31,13 @@ async def test_migrations_make_what_the_tables_describe(database: Address) -> No
 
 
 async def test_migrate_is_repeatable_and_says_what_it_did(empty_database: Address) -> None:
-    assert await schema.migrate(empty_database) == (None, schema.head())
-    assert await schema.migrate(empty_database) == (schema.head(), schema.head())
+    assert await migration.migrate(empty_database) == (None, schema.HEAD)
+    assert await migration.migrate(empty_database) == (schema.HEAD, schema.HEAD)
 
 
 async def test_downgrade_leaves_nothing_behind(database: Address) -> None:
     def downgrade(connection: sa.Connection) -> list[str]:
-        config = schema.configuration()
+        config = migration.configuration()
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
         return sa.inspect(connection).get_table_names()
@@ -47,16 +48,30 @@ async def test_downgrade_leaves_nothing_behind(database: Address) -> None:
     await engine.dispose()
 
 
-async def test_a_schema_that_is_not_at_head_is_refused(empty_database: Address) -> None:
-    pool = await Pool.open(empty_database, size=1, command_timeout=10)
-    try:
+async def test_an_older_schema_is_refused(empty_database: Address) -> None:
+    async with Pool.opened(empty_database, size=1, command_timeout=10) as pool:
         with pytest.raises(SchemaOutdated, match=r"at nothing, .* run `presenter migrate`"):
             await schema.check(pool)
-        await schema.migrate(empty_database)
+        await migration.migrate(empty_database)
         await schema.check(pool)
-        async with pool.connection() as connection:
-            await connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        with pytest.raises(SchemaOutdated, match="at 9999"):
+        await pretend(pool, "0000")
+        with pytest.raises(SchemaOutdated, match="at 0000"):
             await schema.check(pool)
-    finally:
-        await pool.close()
+
+
+async def test_a_newer_schema_is_worked_with_and_left_alone(database: Address, pool: Pool) -> None:
+    await pretend(pool, "9999")
+    await schema.check(pool)
+    assert await migration.migrate(database) == ("9999", "9999")
+
+
+async def pretend(pool: Pool, revision: str) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("UPDATE alembic_version SET version_num = $1", revision)
+
+
+def test_revisions_are_numbered_in_order() -> None:
+    script = ScriptDirectory.from_config(migration.configuration())
+    revisions = [found.revision for found in script.walk_revisions()]
+    assert revisions == [f"{number:04}" for number in range(len(revisions), 0, -1)]
+    assert revisions[0] == schema.HEAD

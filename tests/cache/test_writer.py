@@ -104,6 +104,8 @@ async def test_a_list_of_older_versions_than_those_stored_wins(writer: Writer, p
     before = {0: 4, 1: 1001, 2: 1002, 3: 5, 4: 1004}
     after = {0: 4, 1: 7, 2: 8, 3: 5}
     await load(writer, watch, [make_object(n, resource_version=rv) for n, rv in before.items()], "1010")
+    with pytest.raises(DatabaseUnavailable, match="went back"):
+        await load(writer, watch, [make_object(n, resource_version=rv) for n, rv in after.items()], "9")
     await load(writer, watch, [make_object(n, resource_version=rv) for n, rv in after.items()], "9")
     assert await stored(pool) == {make_object(n).uid: rv for n, rv in after.items()}
     await writer.apply(watch, [upsert(make_object(n, resource_version=20 + n)) for n in after], "30")

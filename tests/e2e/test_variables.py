@@ -371,7 +371,7 @@ async def test_the_cluster_is_the_one_of_the_kubeconfig(system: System, home: Pa
         service = await (await system.start(KUBECONFIG=str(home / "other"))).ready()
         (cluster,) = (await service.get("/readyz")).json["clusters"]
         assert cluster["name"] == other.url.removeprefix("http://")
-        assert other.requests.count(verb="list") > 0
+        assert other.requests.count(verb="watch") > 0
     assert len(system.sandbox.requests) == 0
 
 
@@ -406,7 +406,7 @@ async def test_only_the_namespaces_are_watched(system: System) -> None:
     }
     crds = "customresourcedefinitions.apiextensions.k8s.io"
     assert await service.cached(crds) == system.served(crds), "what has no namespace is watched all the same"
-    asked = system.sandbox.requests.matching(verb="list", resource="panels")
+    asked = system.sandbox.requests.matching(verb="watch", resource="panels")
     assert {request.namespace for request in asked} == {"demo-system", "team-atlas"}
 
 

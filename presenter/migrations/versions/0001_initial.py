@@ -13,7 +13,8 @@ CREATE TABLE clusters (
     uid text COLLATE "C" NOT NULL,
     watch text[] NOT NULL,
     secret_data boolean NOT NULL,
-    discovered_at timestamptz
+    discovered_at timestamptz,
+    completed_at timestamptz
 );
 CREATE TABLE resource_types (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import structlog
 
-from presenter.cache import schema
+from presenter.cache import migration
 from presenter.cache.lease import Lease, LeaseTimings
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
@@ -246,7 +246,7 @@ async def test_fault_22_database_down(world: World, logs: Logs, history: str) ->
     with tempfile.TemporaryDirectory(prefix="presenter-test-", ignore_cleanup_errors=True) as directory:
         server = await EmbeddedPostgres.start(Path(directory) / "postgresql")
         address = server.address()
-        await schema.migrate(address)
+        await migration.migrate(address)
         pool = await Pool.open(address, size=4, command_timeout=30)
         world = dataclasses.replace(world, pool=pool, writer=Writer(pool, "test"))
         async with world.following(CONFIG_MAPS):
