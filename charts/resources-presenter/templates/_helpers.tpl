@@ -1,55 +1,66 @@
 {{- define "presenter.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{ .Release.Name | trunc 63 | trimSuffix "-" }}
+{{ .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" }}
+{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}
 {{- end -}}
+{{- end -}}
+
+{{/* The Deployments there are: a list of names, as JSON. */}}
+{{- define "presenter.components" -}}
+{{- if eq .Values.mode "split" }}["watch", "serve"]{{ else }}["run"]{{ end -}}
+{{- end -}}
+
+{{/* The one that answers requests. */}}
+{{- define "presenter.server" -}}
+{{- if eq .Values.mode "split" }}serve{{ else }}run{{ end -}}
+{{- end -}}
+
+{{/* The names below take (list $ COMPONENT). */}}
+{{- define "presenter.componentName" -}}
+{{ include "presenter.name" (first .) }}{{ if ne (last .) "run" }}-{{ last . }}{{ end }}
+{{- end -}}
+
+{{/* Who watches reads the cluster; who only serves asks it for reviews, or nothing. */}}
+{{- define "presenter.account" -}}
+{{ include "presenter.name" (first .) }}{{ if eq (last .) "serve" }}-serve{{ end }}
 {{- end -}}
 
 {{- define "presenter.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ (first .).Chart.Name }}
+app.kubernetes.io/instance: {{ (first .).Release.Name }}
+app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 
 {{- define "presenter.labels" -}}
-{{ include "presenter.selector" . }}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "presenter.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ with .Values.image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
-{{- define "presenter.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
+{{- define "presenter.asksReviews" -}}
+{{- if eq (.Values.config.AUTHORIZER | default "rbac") "sar" }}true{{ end -}}
 {{- end -}}
 
-{{- define "presenter.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{- define "presenter.publishedKeys" -}}
+{{- if or .Values.config.JWKS_URL .Values.config.OIDC_ISSUER }}true{{ end -}}
 {{- end -}}
 
-{{/* What both the service and the migration need: the plain settings, and the database's user. */}}
-{{- define "presenter.env" -}}
-{{- $_ := required "config.DB_HOST is the host of your PostgreSQL: set it" .Values.config.DB_HOST -}}
-{{- $secret := required "dbSecret.name is an existing Secret with DB_USER and DB_PASS: set it" .Values.dbSecret.name -}}
-{{- range $name, $value := .Values.config }}
-- name: {{ $name }}
-  value: {{ $value | toString | quote }}
-{{- end }}
-{{- range list "DB_USER" "DB_PASS" }}
-- name: {{ . }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret | quote }}
-      key: {{ . }}
-{{- end }}
+{{/* Whether the database comes with the release. It is not there yet when hooks run, so the pods migrate it. */}}
+{{- define "presenter.ownDatabase" -}}
+{{- if or .Values.postgres.enabled .Values.cnpg.enabled }}true{{ end -}}
+{{- end -}}
+
+{{- define "presenter.dbSecret" -}}
+{{- if .Values.dbSecret.name }}{{ .Values.dbSecret.name }}
+{{- else if .Values.postgres.enabled }}{{ include "presenter.name" . }}-postgres
+{{- else if .Values.cnpg.enabled }}{{ include "presenter.name" . }}-db-app
+{{- else }}{{ fail "dbSecret.name is an existing Secret with DB_USER and DB_PASS: set it" }}
+{{- end -}}
 {{- end -}}

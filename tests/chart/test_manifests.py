@@ -1,0 +1,372 @@
+"""The chart, rendered by the real helm and checked against the schemas of Kubernetes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from presenter import __version__
+from presenter.config import variables
+from presenter.patterns import Patterns
+from tests.chart.helm import (
+    CHART,
+    EXAMPLES,
+    NAME,
+    Helm,
+    Manifest,
+    Manifests,
+    Values,
+    container,
+    environment,
+    example,
+    having,
+)
+
+Render = Callable[[Values], Manifests]
+
+OLDEST, NEWEST = "1.25", "1.37"
+CUSTOM = {
+    "Cluster": "postgresql.cnpg.io/v1",
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+}
+FROM_THE_CHART = {"WATCH", "SHUTDOWN_GRACE", "DB_USER", "DB_PASS", "SIGN_KEY", "CURSOR_KEY"}
+NOT_IN_A_POD = {"KUBECONFIG", "DATA_DIR"}
+DEFAULT = example("default")
+SPLIT = example("split")
+
+
+def pods(manifests: Manifests) -> dict[str, Manifest]:
+    """The spec of every pod that a release brings, by the name of its workload."""
+    found = {}
+    for (kind, name), manifest in manifests.items():
+        if kind == "Pod":
+            found[name] = manifest["spec"]
+        elif "template" in manifest.get("spec", {}):
+            found[name] = manifest["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_lint_has_nothing_to_say(helm: Helm, name: str) -> None:
+    done = helm.run("lint", "--strict", str(CHART), values=example(name))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[WARNING]" not in done.stdout
+    assert "[INFO]" not in done.stdout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_manifest_is_what_kubernetes_takes(render: Render, name: str) -> None:
+    for (kind, _), manifest in render(example(name)).items():
+        if kind in CUSTOM:
+            assert manifest["apiVersion"] == CUSTOM[kind]
+            continue
+        for version in (OLDEST, NEWEST):
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_variable_that_is_set_is_one_the_service_reads(render: Render, name: str) -> None:
+    for pod in pods(render(example(name))).values():
+        for one in [*pod["containers"], *pod.get("initContainers", ())]:
+            if one["name"] in ("presenter", "migrate"):
+                own = {variable["name"] for variable in example(name).get("extraEnv", ())}
+                assert set(environment(one)) - own <= set(variables())
+
+
+def test_config_takes_every_variable_of_the_service_and_no_other(helm: Helm) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    taken = set(schema["properties"]["config"]["properties"])
+    assert taken == set(variables()) - FROM_THE_CHART - NOT_IN_A_POD | {"AUTHN_NS"}
+
+
+def test_every_value_there_is_has_a_default(helm: Helm) -> None:
+    """Or it is one of `config`: so that values.yaml lists them all."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    printed = helm.run("show", "values", str(CHART)).stdout
+
+    def missing(properties: Any, values: Any, path: str = "") -> list[str]:
+        found = []
+        for key, inner in properties.items():
+            if key not in values:
+                found.append(f"{path}{key}")
+            elif path + key != "config":
+                found += missing(inner.get("properties", {}), values[key], f"{path}{key}.")
+        return found
+
+    assert [gap for gap in missing(schema["properties"], yaml.safe_load(printed)) if not gap.endswith("claims")] == [
+        "global"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        (having(DEFAULT, "config.DB_HOST", None), "config.DB_HOST"),
+        (having(DEFAULT, "dbSecret", None), "dbSecret.name"),
+        (having(DEFAULT, "signKeySecret", None), "signKeySecret.name"),
+        (having(example("oidc"), "cursorKeySecret", None), "cursorKeySecret.name"),
+        (having(DEFAULT, "postgres.enabled", True), "config.DB_HOST"),
+        (having(example("postgres"), "cnpg.enabled", True), "set one of them"),
+        (having(DEFAULT, "confg", {}), "confg"),
+        (having(DEFAULT, "mode", "both"), "mode"),
+        (having(DEFAULT, "config.WATCH", "pods"), "WATCH"),
+        (having(DEFAULT, "config.DB_PASS", "secret"), "DB_PASS"),
+        (having(DEFAULT, "config.DEBGU", True), "DEBGU"),
+        (having(DEFAULT, "config.DEBUG", "yes"), "DEBUG"),
+        (having(DEFAULT, "service.port", 0), "port"),
+        (having(DEFAULT, "watch", ["*.*.krateo.io"]), "write each group out"),
+        (having(DEFAULT, "watch", ["pod*"]), "would also grant Secrets"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_wrong_or_missing_is_said(helm: Helm, values: Values, complaint: str) -> None:
+    done = helm.template(values)
+    assert done.returncode != 0
+    assert complaint in done.stderr
+
+
+def test_with_rules_of_ones_own_any_pattern_goes(render: Render) -> None:
+    manifests = render(having(having(DEFAULT, "rbac.create", False), "watch", ["*.*.krateo.io", "*"]))
+    assert not {kind for kind, _ in manifests} & {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    assert environment(container(manifests["Deployment", NAME]))["WATCH"] == "*.*.krateo.io,*"
+
+
+def test_config_and_secrets_become_the_environment(render: Render) -> None:
+    values = having(having(having(DEFAULT, "config.DB_PORT", 5433), "config.DEBUG", True), "signKeySecret.key", "JWT")
+    assert environment(container(render(values)["Deployment", NAME])) == {
+        "DB_HOST": "postgresql.databases.svc",
+        "DB_NAME": "resources",
+        "DB_PARAMS": "sslmode=require",
+        "DB_PORT": "5433",
+        "DEBUG": "true",
+        "DB_USER": ("resources-presenter-db", "DB_USER"),
+        "DB_PASS": ("resources-presenter-db", "DB_PASS"),
+        "SIGN_KEY": ("jwt-sign-key", "JWT"),
+        "SHUTDOWN_GRACE": "10s",
+        "WATCH": "*.widgets.templates.krateo.io,*.templates.krateo.io,*.core.krateo.io,"
+        "*.composition.krateo.io,customresourcedefinitions.apiextensions.k8s.io",
+    }
+
+
+def test_published_keys_need_no_shared_one(render: Render) -> None:
+    found = environment(container(render(example("oidc"))["Deployment", NAME]))
+    assert found["CURSOR_KEY"] == ("cursor-key", "CURSOR_KEY")
+    assert "SIGN_KEY" not in found
+
+
+def test_split_gives_each_pod_what_it_needs_and_no_more(render: Render) -> None:
+    manifests = render(SPLIT)
+    watch, serve = (manifests["Deployment", f"{NAME}-{component}"] for component in ("watch", "serve"))
+    assert (container(watch)["args"], container(serve)["args"]) == (["watch"], ["serve"])
+    assert "SIGN_KEY" not in environment(container(watch))
+    assert "WATCH" not in environment(container(serve))
+    assert pods(manifests)[f"{NAME}-watch"]["automountServiceAccountToken"] is True
+    assert pods(manifests)[f"{NAME}-serve"]["automountServiceAccountToken"] is False
+    assert watch["spec"]["replicas"] == 2
+    assert "replicas" not in serve["spec"]  # or each upgrade would undo what the autoscaler decided
+    assert manifests["HorizontalPodAutoscaler", f"{NAME}-serve"]["spec"]["scaleTargetRef"]["name"] == f"{NAME}-serve"
+    assert pods(render(example("sar")))[f"{NAME}-serve"]["automountServiceAccountToken"] is True
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_schema_is_migrated_before_anything_reads_it(render: Render, name: str) -> None:
+    manifests = render(example(name))
+    if name in ("postgres", "cnpg"):  # hooks run before there is a database
+        assert ("Job", f"{NAME}-migrate") not in manifests
+        migrations = [pod["initContainers"][0] for owner, pod in pods(manifests).items() if owner == NAME]
+    else:
+        job = manifests["Job", f"{NAME}-migrate"]
+        assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+        # A hook runs before the rest of the release exists.
+        assert "serviceAccountName" not in job["spec"]["template"]["spec"]
+        migrations = [container(job)]
+    (migration,) = migrations
+    assert migration["args"] == ["migrate"]
+    assert {"DB_HOST", "DB_USER", "DB_PASS"} <= set(environment(migration))
+    assert not {"SIGN_KEY", "CURSOR_KEY"} & set(environment(migration))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_pod_can_do_more_than_it_must(render: Render, name: str) -> None:
+    """The Pod Security Standard `restricted`, and a file system that is read only."""
+    manifests = render(example(name))
+    for pod in pods(manifests).values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert "automountServiceAccountToken" in pod
+        assert not [volume for volume in pod.get("volumes", ()) if "hostPath" in volume]
+        for one in [*pod["containers"], *pod.get("initContainers", ())]:
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert one["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert one["resources"]["limits"].keys() == {"memory"}
+    for (kind, _), manifest in manifests.items():
+        if kind == "ServiceAccount":
+            assert manifest["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("values", [DEFAULT, SPLIT, example("postgres"), example("everything")])
+def test_services_reach_their_pods_and_no_other(render: Render, values: Values) -> None:
+    manifests = render(values)
+    templates = {
+        name: manifest["spec"]["template"]
+        for (kind, name), manifest in manifests.items()
+        if kind in ("Deployment", "StatefulSet", "Job")
+    }
+    for (kind, name), manifest in manifests.items():
+        if kind != "Service":
+            continue
+        selector = manifest["spec"]["selector"].items()
+        reached = [owner for owner, template in templates.items() if selector <= template["metadata"]["labels"].items()]
+        assert reached == [f"{NAME}-serve" if name == NAME and "mode" in values else name]
+        (port,) = manifest["spec"]["ports"]
+        (only,) = templates[reached[0]]["spec"]["containers"]
+        assert port["targetPort"] in {named["name"] for named in only["ports"]}
+    for (kind, name), manifest in manifests.items():
+        if kind in ("Deployment", "StatefulSet"):
+            labels = templates[name]["metadata"]["labels"].items()
+            assert manifest["spec"]["selector"]["matchLabels"].items() <= labels
+        if kind == "PodDisruptionBudget":
+            assert manifest["spec"]["selector"] == manifests["Deployment", name]["spec"]["selector"]
+
+
+def test_the_port_is_the_same_everywhere(render: Render) -> None:
+    manifests = render(having(DEFAULT, "config.PORT", 9000))
+    only = container(manifests["Deployment", NAME])
+    assert (environment(only)["PORT"], only["ports"][0]["containerPort"]) == ("9000", 9000)
+    assert manifests["Service", NAME]["spec"]["ports"][0]["port"] == 8080
+
+
+def test_probes_ask_what_the_service_answers(render: Render) -> None:
+    only = container(render(having(DEFAULT, "startupSeconds", 601))["Deployment", NAME])
+    paths = {probe: only[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
+    assert paths == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+    assert only["startupProbe"]["periodSeconds"] * only["startupProbe"]["failureThreshold"] >= 601
+
+
+def test_a_pod_is_given_the_time_it_takes_to_end(render: Render) -> None:
+    deployment = render(example("everything"))["Deployment", f"{NAME}-serve"]
+    only = container(deployment)
+    assert only["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "10"]
+    assert environment(only)["SHUTDOWN_GRACE"] == "30s"
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 45
+
+
+def test_restactions_find_the_service_by_its_secret(render: Render) -> None:
+    endpoint = render(having(DEFAULT, "service.port", 9090))["Secret", "resources-presenter-endpoint"]
+    assert endpoint["stringData"] == {
+        "server-url": "http://resources-presenter.krateo-system.svc:9090",
+        "insecure": "true",
+    }
+    without = render(having(DEFAULT, "endpointSecret.create", False))
+    assert ("Secret", "resources-presenter-endpoint") not in without
+
+
+def test_the_chart_is_of_the_programs_version(render: Render) -> None:
+    assert container(render(DEFAULT)["Deployment", NAME])["image"] == f"resources-presenter:{__version__}"
+
+
+def test_what_is_watched_by_default_may_be_read_and_is_of_krateo(render: Render) -> None:
+    """A type that is watched and may not be read would keep the service from ever being ready."""
+    manifests = render(DEFAULT)
+    watched = Patterns(environment(container(manifests["Deployment", NAME]))["WATCH"].split(","))
+    for group in ("widgets.templates.krateo.io", "templates.krateo.io", "core.krateo.io", "composition.krateo.io"):
+        assert watched.selects(group, "anything")
+    granted = {rule["apiGroups"][0] for rule in manifests["ClusterRole", NAME]["rules"]}
+    assert granted == {
+        "",
+        "apiextensions.k8s.io",
+        "rbac.authorization.k8s.io",
+        *(f"{group}.krateo.io" for group in ("widgets.templates", "templates", "core", "composition")),
+    }
+
+
+def test_the_rules_are_made_from_what_is_watched(render: Render) -> None:
+    watch = ["pods", "deployments.apps", "statefulsets.apps", "*.composition.krateo.io", "x*.batch", "!jobs.batch"]
+    read = ["list", "watch"]
+    role = render(having(DEFAULT, "watch", watch))["ClusterRole", NAME]
+    assert {(rule["apiGroups"][0], *rule["resources"]): rule["verbs"] for rule in role["rules"]} == {
+        ("", "pods"): read,
+        ("apps", "deployments", "statefulsets"): read,
+        ("batch", "*"): read,
+        ("composition.krateo.io", "*"): read,
+        ("", "namespaces"): ["get"],
+        ("rbac.authorization.k8s.io", "clusterroles", "clusterrolebindings", "roles", "rolebindings"): read,
+    }
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_rule_allows_to_change_anything_or_to_read_secrets(render: Render, name: str) -> None:
+    for (kind, _), manifest in render(example(name)).items():
+        for rule in manifest["rules"] if kind in ("ClusterRole", "Role") else ():
+            assert rule["apiGroups"] != ["*"]
+            if rule["resources"] != ["subjectaccessreviews"]:
+                assert set(rule["verbs"]) <= {"get", "list", "watch"}
+            if rule["apiGroups"] == [""]:
+                assert not {"*", "secrets"} & set(rule["resources"])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_rules_are_bound_to_accounts_that_pods_use(render: Render, name: str) -> None:
+    manifests = render(example(name))
+    used = {pod["serviceAccountName"] for pod in pods(manifests).values() if pod["automountServiceAccountToken"]}
+    bound = set()
+    for (kind, key), manifest in manifests.items():
+        if kind in ("ClusterRoleBinding", "RoleBinding"):
+            (subject,) = manifest["subjects"]
+            assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", "krateo-system")
+            assert (manifest["roleRef"]["kind"], key) in manifests
+            bound.add(subject["name"])
+    assert bound == used
+    assert {key for kind, key in manifests if kind == "ServiceAccount"} >= used
+
+
+def test_reviews_are_asked_by_who_serves(render: Render) -> None:
+    assert ("ClusterRole", f"{NAME}-reviews") not in render(DEFAULT)
+    manifests = render(example("sar"))
+    assert manifests["ClusterRole", f"{NAME}-reviews"]["rules"] == [
+        {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]}
+    ]
+    assert manifests["ClusterRoleBinding", f"{NAME}-reviews"]["subjects"][0]["name"] == f"{NAME}-serve"
+
+
+def test_the_network_policy_lets_the_service_do_its_work(render: Render) -> None:
+    policy = render(example("everything"))["NetworkPolicy", NAME]["spec"]
+    ports = {port["port"] for rule in policy["egress"] for port in rule.get("ports", ())}
+    assert ports == {53, 443, 5433, 6443}
+    (ingress,) = policy["ingress"]
+    assert ingress["ports"] == [{"port": "http"}]
+    own = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
+    assert {"podSelector": {"matchLabels": own}} in ingress["from"]  # helm test
+
+
+def test_a_database_by_cloudnativepg(render: Render) -> None:
+    manifests = render(example("cnpg"))
+    spec = manifests["Cluster", f"{NAME}-db"]["spec"]
+    assert spec["bootstrap"]["initdb"] == {"database": "resources", "owner": "presenter"}
+    assert spec["postgresql"] == {"parameters": {"shared_buffers": "512MB"}}
+    # As its operator names them.
+    found = environment(container(manifests["Deployment", NAME]))
+    assert (found["DB_HOST"], found["DB_NAME"]) == (f"{NAME}-db-rw", "resources")
+    assert found["DB_USER"] == (f"{NAME}-db-app", "username")
+    assert found["DB_PASS"] == (f"{NAME}-db-app", "password")
+
+
+def test_notes_can_be_pasted(helm: Helm) -> None:
+    done = helm.run("install", NAME, str(CHART), "--dry-run=client", values=SPLIT)
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    assert f"port-forward service/{NAME} 8080:8080" in notes
+    assert f"exec deployment/{NAME}-serve -- presenter token" in notes
+    assert re.search(r"curl -s .*'http://localhost:8080/resources\?", notes)
