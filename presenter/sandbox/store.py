@@ -117,9 +117,9 @@ class Store:
         self._events.clear()
         self._floor = version
 
-    def repeat(self, events: int) -> None:
-        """Tell every watcher of the last so many events once more, in their order."""
-        for event in list(self._events)[-events:]:
+    def repeat(self, events: int, *, backwards: bool = False) -> None:
+        """Tell every watcher of the last so many events once more, in their order or the oldest last."""
+        for event in list(self._events)[-events:][:: -1 if backwards else 1]:
             self.tell(Repeat(event))
 
     def tell(self, order: Repeat | Bookmark | Cut) -> int:

@@ -74,6 +74,16 @@ async def test_fault_18_old_deleted_replayed_after_the_new_creation(world: World
         await until(world, "after-another")
 
 
+async def test_fault_19_old_events_that_come_backwards_bring_nothing_back(world: World) -> None:
+    async with world.following(CONFIG_MAPS):
+        await world.equal()
+        await world.watching()
+        world.change()
+        await world.equal()
+        world.sandbox.faults.repeat(40, resource=CONFIG_MAPS, backwards=True)
+        await until(world, "after-the-replay")
+
+
 async def test_fault_18_old_deleted_replayed_after_the_new_creation_from_an_old_checkpoint(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         [before] = await eventually(lambda: world.watches(CONFIG_MAPS), lambda rows: any(r.synced for r in rows))
