@@ -133,7 +133,7 @@ class Faults:
     - `stall(verb=...)`: a watch stays open and sends nothing, any other request is never answered.
     - `cut(how)`: running watches end: `end`, `mid-line`, `abort` (connection reset) or `error` (in-stream
       500).
-    - `repeat(events, backwards=...)`: running watches get the last events once more, stale as they may be.
+    - `repeat(events, gone=...)`: running watches get the last events once more, stale as they may be.
     - `break_off(how)`: watches end in that way as soon as they open: `end` makes the loop of instant closes.
     - `stream_error(code)`: watches get an ERROR event as soon as they open.
     - `drop_events()`: events and bookmarks are silently not sent, on running watches too.
@@ -191,11 +191,14 @@ class Faults:
         types = [d for d in self._cluster.registry if resource in (None, d.name)]
         return sum(self._cluster.store(definition).tell(Cut(how)) for definition in types)
 
-    def repeat(self, events: int = 1, *, resource: str | None = None, backwards: bool = False) -> None:
-        """Send the last events, of each type, once more on the watches that run now, the oldest last if `backwards`."""
+    def repeat(self, events: int = 1, *, resource: str | None = None, gone: bool = False) -> None:
+        """Send the last events, of each type, once more on the watches that run now.
+
+        `gone`: only those that tell of objects which have been deleted since, as if they were there.
+        """
         for definition in self._cluster.registry:
             if resource in (None, definition.name):
-                self._cluster.store(definition).repeat(events, backwards=backwards)
+                self._cluster.store(definition).repeat(events, gone=gone)
 
     def break_off(self, how: str = "end", *, resource: str | None = None, times: int | None = 1) -> Fault:
         """Break watches off as soon as they are open."""

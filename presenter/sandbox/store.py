@@ -117,10 +117,11 @@ class Store:
         self._events.clear()
         self._floor = version
 
-    def repeat(self, events: int, *, backwards: bool = False) -> None:
-        """Tell every watcher of the last so many events once more, in their order or the oldest last."""
-        for event in list(self._events)[-events:][:: -1 if backwards else 1]:
-            self.tell(Repeat(event))
+    def repeat(self, events: int, *, gone: bool = False) -> None:
+        """Tell every watcher of the last so many events once more; `gone`: of what happened to objects before they went."""
+        for event in list(self._events)[-events:]:
+            if not gone or (event.type != "DELETED" and event.entry.key not in self.entries):
+                self.tell(Repeat(event))
 
     def tell(self, order: Repeat | Bookmark | Cut) -> int:
         """Give an order to every watcher; returns to how many."""

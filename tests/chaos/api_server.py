@@ -32,7 +32,7 @@ class ApiServer:
     - `instant`, `stream-error`: some watches end as soon as they open, cleanly or by an in-stream 500.
     - `stall`: watches open and say nothing, until the connection is cut.
     - `fragment`, `no-bookmarks`: watches in pieces, without bookmarks, for a while.
-    - `repeat`: running watches get the last events once more, and many of the past with the oldest last.
+    - `repeat`: running watches get the last events once more, and many of objects that are gone.
     """
 
     def __init__(self, sandbox: Sandbox, journal: Journal) -> None:
@@ -54,7 +54,7 @@ class ApiServer:
             case "repeat":
                 self._journal.count(step.kind, self.watches())
                 self._sandbox.faults.repeat(step.number)
-                self._sandbox.faults.repeat(20 * step.number, backwards=True)
+                self._sandbox.faults.repeat(20 * step.number, gone=True)
             case "compact":
                 self._journal.count(step.kind)
                 self._compact()

@@ -74,13 +74,13 @@ async def test_fault_18_old_deleted_replayed_after_the_new_creation(world: World
         await until(world, "after-another")
 
 
-async def test_fault_19_old_events_that_come_backwards_bring_nothing_back(world: World) -> None:
+async def test_fault_19_old_events_of_objects_that_are_gone_do_not_bring_them_back(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
         await world.watching()
         world.change()
         await world.equal()
-        world.sandbox.faults.repeat(40, resource=CONFIG_MAPS, backwards=True)
+        world.sandbox.faults.repeat(40, resource=CONFIG_MAPS, gone=True)
         await until(world, "after-the-replay")
 
 
