@@ -118,7 +118,7 @@ class Store:
         self._floor = version
 
     def repeat(self, events: int, *, gone: bool = False) -> None:
-        """Tell every watcher of the last so many events once more; `gone`: of what happened to objects before they went."""
+        """Tell every watcher of the last so many events once more; `gone`: of those about objects that went since."""
         for event in list(self._events)[-events:]:
             if not gone or (event.type != "DELETED" and event.entry.key not in self.entries):
                 self.tell(Repeat(event))
