@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 
@@ -41,16 +41,17 @@ async def serve(
     watch = Watch(cluster, definition, form, options, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
-    await response.prepare(request)
-    begun()
-    fragment = faults.take(Fragment, "watch", definition.name)
-    # Closed here, not by the garbage collector: a watch whose client has gone must not be told of anything more.
-    async with aclosing(watch.lines()) as lines:
-        async for line in lines:
-            if isinstance(line, Cut):
-                await _break_off(request, response, line)
-            else:
-                await _write(response, line, fragment.size if fragment else len(line))
+    with suppress(ConnectionResetError):  # the client has gone, which is its right
+        await response.prepare(request)
+        begun()
+        fragment = faults.take(Fragment, "watch", definition.name)
+        # Closed here, not by the garbage collector: a watch whose client has gone must not be told of anything more.
+        async with aclosing(watch.lines()) as lines:
+            async for line in lines:
+                if isinstance(line, Cut):
+                    await _break_off(request, response, line)
+                else:
+                    await _write(response, line, fragment.size if fragment else len(line))
     return response
 
 
