@@ -23,6 +23,7 @@ from presenter.access.identity import Authenticator
 from presenter.access.reviews import ReviewAuthorizer
 from presenter.access.rules import RulesOfClusters
 from presenter.api.application import create_application
+from presenter.api.inflight import Inflight
 from presenter.api.resources import Services
 from presenter.cache import schema
 from presenter.cache.catalog import CatalogReader
@@ -34,7 +35,9 @@ from presenter.config import Settings
 from presenter.patterns import Patterns
 from presenter.server import listen, serve_until_cancelled
 
-SERVING_CONNECTIONS = 8
+PAGE_CONNECTIONS = 6
+CONNECTIONS_ASIDE = 2
+"""For what must not wait behind pages: what is cached and how fresh it is, for answers, probes and scrapes."""
 SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits
 
 log = structlog.get_logger(__name__)
@@ -46,12 +49,14 @@ async def run(
     *,
     watch: bool,
     serve: bool,
+    reading: Address | None = None,
     listener: socket.socket | None = None,
     on_listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Watch the cluster, serve its cache, or both, until cancelled; then finish what was begun.
 
-    `listener` is where to serve, for those who have taken a port already; without it that is PORT. It is closed.
+    `reading` is where the cache is read, if that is not `address`. `listener` is where to serve, for those who have
+    taken a port already; without it that is PORT. It is closed.
 
     Raises ConfigError, DatabaseUnavailable or SchemaOutdated when it cannot start.
     """
@@ -59,15 +64,17 @@ async def run(
         settings.auth.require_token_keys()
         settings.auth.require_cursor_key()
     patterns = Patterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
+    reading = reading or address
     with contextlib.closing(listener or listen(settings.http.port)) as listener:
-        await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
+        for used in {reading, address} if watch else {reading}:
+            await wait_until_ready(used, settings.database.ready_timeout.total_seconds())
         async with (
-            Pool.opened(address, size=SERVING_CONNECTIONS, command_timeout=60, **PLANNING) as pool,
+            _reading(settings, reading, CONNECTIONS_ASIDE) as aside,
             _watching(settings, patterns, address) if watch else contextlib.nullcontext() as lead,
-            _services(settings, pool) if serve else contextlib.nullcontext() as services,
+            _services(settings, reading, CatalogReader(aside)) if serve else contextlib.nullcontext() as services,
         ):
-            await schema.check(pool)
-            application = create_application(pool, _registry(), services)
+            await schema.check(aside)
+            application = create_application(aside, _registry(), services)
             async with asyncio.TaskGroup() as tasks:
                 if services is not None:
                     tasks.create_task(services.catalog.follow(), name="catalog")
@@ -81,18 +88,29 @@ async def run(
                 on_listening(port)
 
 
+def _reading(settings: Settings, address: Address, size: int, **planning: str) -> AbstractAsyncContextManager[Pool]:
+    """Connections on which no query takes longer than QUERY_TIMEOUT: the server ends it, else the client does."""
+    seconds = settings.database.query_timeout.total_seconds()
+    return Pool.opened(
+        address, size=size, command_timeout=seconds + 1, statement_timeout=f"{seconds * 1000:.0f}ms", **planning
+    )
+
+
 @asynccontextmanager
-async def _services(settings: Settings, pool: Pool) -> AsyncIterator[Services]:
+async def _services(settings: Settings, address: Address, catalog: CatalogReader) -> AsyncIterator[Services]:
     if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
-    catalog = CatalogReader(pool)
-    async with _authorizer(settings, pool, catalog) as authorizer:
+    async with (
+        _reading(settings, address, PAGE_CONNECTIONS, **PLANNING) as pool,
+        _authorizer(settings, pool, catalog) as authorizer,
+    ):
         yield Services(
             pool=pool,
             catalog=catalog,
             authenticator=Authenticator.of(settings.auth),
             authorizer=authorizer,
             cursors=CursorCodec(settings.auth.require_cursor_key()),
+            inflight=Inflight(settings.http.max_inflight),
         )
 
 

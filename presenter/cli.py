@@ -64,9 +64,15 @@ def watch() -> None:
 
 
 @cli.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes that share the port.")] = 1,
+    listener: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Serve what is in the database, without watching: needs no cluster. Start as many as you like."""
-    _run_service(watch=False, serve=True)
+    if workers > 1:
+        _run_workers(workers)
+    else:
+        _run_service(watch=False, serve=True, listener=listener)
 
 
 @cli.command()
@@ -251,21 +257,32 @@ def sandbox(
     )
 
 
-def _run_service(*, watch: bool, serve: bool) -> None:
+def _run_service(*, watch: bool, serve: bool, listener: int | None = None) -> None:
     from presenter import app as service  # takes a second, which the other commands need not wait for
+    from presenter.workers import inherited
 
     settings = _settings()
     if serve:
         settings.auth.require_token_keys()
         settings.auth.require_cursor_key()
+    reading = Address.for_reading(settings.database) if serve else None
+    socket = None if listener is None else inherited(listener)
 
     async def action() -> None:
         async with _database(settings) as address:
             if settings.database.host is None:
                 await migration.migrate(address)
-            await service.run(settings, address, watch=watch, serve=serve)
+            await service.run(settings, address, watch=watch, serve=serve, reading=reading, listener=socket)
 
     _until_done(action(), settings.http.shutdown_grace.total_seconds())
+
+
+def _run_workers(count: int) -> None:
+    from presenter.server import listen
+    from presenter.workers import supervise
+
+    with listen(_settings().http.port) as listener:
+        _until_done(supervise(count, listener))
 
 
 def _existing_database(settings: DatabaseSettings) -> Address:

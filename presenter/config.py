@@ -83,6 +83,13 @@ class HttpSettings(_Group):
         description="how long it may take to end: to answer what was asked and to store what was received",
     )
 
+    max_inflight: int = Field(
+        256,
+        alias="MAX_INFLIGHT",
+        ge=1,
+        description="how many requests for resources each process takes on at once; more are told to come again (429)",
+    )
+
     @property
     def drain_seconds(self) -> int:
         """The share of the grace for what is under way; the rest is for letting go of the lease and the database."""
@@ -112,6 +119,18 @@ class DatabaseSettings(_Group):
         timedelta(minutes=4),
         alias="DB_READY_TIMEOUT",
         description="how long to wait for PostgreSQL at the start",
+    )
+    read_host: CommaSeparated = Field(
+        (),
+        alias="DB_READ_HOST",
+        description="host of a replica that pages are read from, or several to try in this order; absent: DB_HOST",
+    )
+    read_port: int | None = Field(None, alias="DB_READ_PORT", ge=1, le=65535, description="its port; absent: DB_PORT")
+    query_timeout: Duration = Field(
+        timedelta(seconds=10),
+        alias="QUERY_TIMEOUT",
+        ge=timedelta(milliseconds=1),
+        description="how long a query for a page may take before it is given up (503)",
     )
     data_dir: Path | None = Field(
         None,

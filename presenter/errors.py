@@ -62,6 +62,21 @@ class PayloadTooLarge(PresenterError):
     reason = "RequestEntityTooLarge"
 
 
+class TooManyRequests(PresenterError):
+    """As much is being worked on as can be; the same request may succeed in a moment."""
+
+    status = 429
+    reason = "TooManyRequests"
+    retry_after = 1
+
+
+class CallerGone(PresenterError):
+    """The caller hung up: nobody reads the answer. The status is the one that nginx logs."""
+
+    status = 499
+    reason = "ClientClosedRequest"
+
+
 # -- what is not there right now ---------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from presenter.errors import ConfigError
+
+ARRIVAL = 30.0
+"""Seconds in which a request must have come, from its connection or its first byte on, with its body."""
+IDLE = 100
+"""Seconds a connection is kept for the next request: longer than Go's clients (90) and nginx (60) keep theirs."""
+STALLED = 60
+"""Seconds after which a client that takes nothing of its answer is cut off."""
 
 
 def listen(port: int, named: str = "PORT") -> socket.socket:
@@ -27,7 +35,29 @@ def listen(port: int, named: str = "PORT") -> socket.socket:
         raise ConfigError(f"{named} is {port}, which cannot be listened on: {error.strerror}") from error
     # The connections inherit it: without it, and without uvloop, every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
     return listener
+
+
+class _Punctual(HttpToolsProtocol):
+    """Closes a connection on which a request does not come in time; uvicorn itself would wait for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._late = self.loop.call_later(ARRIVAL, transport.close)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._late.cancel()
+        self._late = self.loop.call_later(ARRIVAL, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        self._late.cancel()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._late.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -41,12 +71,13 @@ async def serve_until_cancelled(application: Callable[..., Any], listener: socke
     """Serve until cancelled, then let the requests under way finish, within `grace` seconds."""
     config = uvicorn.Config(
         application,
-        http="httptools",
+        http=_Punctual,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=grace,
     )
     server = _Server(config)

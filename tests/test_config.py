@@ -29,6 +29,10 @@ def test_with_nothing_set_the_defaults_hold() -> None:
     assert settings.database.params == {}
     assert settings.database.ready_timeout == timedelta(minutes=4)
     assert settings.database.data_dir is None
+    assert settings.database.read_host == ()
+    assert settings.database.read_port is None
+    assert settings.database.query_timeout == timedelta(seconds=10)
+    assert settings.http.max_inflight == 256
     assert settings.cluster.kubeconfig is None
     assert settings.cluster.name is None
     assert settings.cluster.namespaces == ()
@@ -74,6 +78,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "SAR_CACHE_TTL": "1m",
         "RECONCILE_INTERVAL": "20m",
         "SHUTDOWN_GRACE": "25s",
+        "MAX_INFLIGHT": "9",
+        "QUERY_TIMEOUT": "2500ms",
+        "DB_READ_HOST": "replica-1, replica-2",
+        "DB_READ_PORT": "6433",
     }
     assert environment.keys() == variables().keys()
     for name, value in environment.items():
@@ -97,6 +105,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.cluster.reconcile_interval == timedelta(minutes=20)
     assert settings.http.shutdown_grace == timedelta(seconds=25)
     assert settings.http.drain_seconds == 20
+    assert settings.http.max_inflight == 9
+    assert settings.database.query_timeout == timedelta(seconds=2.5)
+    assert settings.database.read_host == ("replica-1", "replica-2")
+    assert settings.database.read_port == 6433
     assert settings.auth.require_sign_key() == b"k3y"
     assert settings.auth.issuer == "issuer"
     assert settings.auth.require_cursor_key() == b"curs0r"
@@ -140,6 +152,9 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("DB_READY_TIMEOUT", "4"),
         ("DB_READY_TIMEOUT", "-4m"),
         ("DB_READY_TIMEOUT", "4 minutes"),
+        ("MAX_INFLIGHT", "0"),
+        ("DB_READ_PORT", "0"),
+        ("QUERY_TIMEOUT", "10"),
         ("CLUSTER_NAME", "two words"),
         ("CLUSTER_NAME", "a/b"),
         ("CLUSTER_NAME", "c" * 254),

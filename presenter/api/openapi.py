@@ -127,6 +127,7 @@ _FAILURES = {
     403: "The caller may see nothing of what was asked for.",
     404: "No such object, or no such type or version in this cache.",
     413: "The body is larger than any request needs to be.",
+    429: "As many requests are being worked on as are taken on. `Retry-After` says when to try again.",
     500: "A mistake of this service.",
     503: "No database, or the first list of a type is not complete. `Retry-After` says when to try again.",
 }
@@ -188,7 +189,7 @@ def _route(summary: str, **description: Any) -> dict[str, Any]:
 LIST = _route(
     "List objects",
     parameters=_query_parameters(ListParameters),
-    responses=_answers("A page of objects.", 400, 401, 403, 404, 500, 503),
+    responses=_answers("A page of objects.", 400, 401, 403, 404, 429, 500, 503),
 )
 LIST_BY_BODY = _route(
     "List objects, with the parameters as a JSON body",
@@ -208,7 +209,7 @@ LIST_BY_BODY = _route(
             }
         },
     },
-    responses=_answers("A page of objects.", 400, 401, 403, 404, 413, 500, 503),
+    responses=_answers("A page of objects.", 400, 401, 403, 404, 413, 429, 500, 503),
 )
 DETAIL = _route(
     "Get one object",
@@ -223,7 +224,7 @@ DETAIL = _route(
         },
         *_query_parameters(DetailParameters),
     ],
-    responses=_answers("The object, as the only item.", 400, 401, 403, 404, 500, 503),
+    responses=_answers("The object, as the only item.", 400, 401, 403, 404, 429, 500, 503),
 )
 
 

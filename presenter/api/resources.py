@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 
 from presenter.access.authorizer import Authorizer
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
 from presenter.api.answers import answer
 from presenter.api.freshness import freshness
-from presenter.api.parameters import ListParameters, parse_detail_query, parse_list_body, parse_list_query
+from presenter.api.inflight import Inflight
+from presenter.api.parameters import (
+    DetailParameters,
+    ListParameters,
+    parse_detail_query,
+    parse_list_body,
+    parse_list_query,
+)
 from presenter.api.selection import Selection, select
 from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog, CatalogReader
@@ -49,18 +58,34 @@ class Services:
     authenticator: Authenticator
     authorizer: Authorizer
     cursors: CursorCodec
+    inflight: Inflight
     conversions: Conversions = field(default_factory=Conversions)
+
+
+class _Route(APIRoute):
+    """Hands the request over as it came: FastAPI's own would take its parameters apart, which is done here."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What FastAPI calls for each request."""
+
+        async def handle(request: Request) -> Response:
+            response: Response = await self.endpoint(request, **request.path_params)
+            return response
+
+        return handle
 
 
 def resources_router(services: Services) -> APIRouter:
     """The routes, bound to what answers them."""
-    router = APIRouter(tags=["resources"])
+    router = APIRouter(tags=["resources"], route_class=_Route)
 
     @router.get("/resources", **openapi.LIST)
     async def list_resources(request: Request) -> Response:
         """One page of the objects that match all filters and that the caller may see."""
         identity = await _identity(services, request)
-        return await _list(services, identity, parse_list_query(request.scope["query_string"]))
+        parameters = parse_list_query(request.scope["query_string"])
+        async with services.inflight.admitted(request):
+            return await _list(services, identity, parameters)
 
     @router.post("/resources", **openapi.LIST_BY_BODY)
     async def list_resources_by_body(request: Request) -> Response:
@@ -68,13 +93,17 @@ def resources_router(services: Services) -> APIRouter:
         identity = await _identity(services, request)
         if request.scope["query_string"]:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
-        return await _list(services, identity, parse_list_body(await _body(request)))
+        parameters = parse_list_body(await _body(request))
+        async with services.inflight.admitted(request):
+            return await _list(services, identity, parameters)
 
     @router.get("/resources/{global_uid}", **openapi.DETAIL)
     async def get_resource(request: Request, global_uid: str) -> Response:
         """One object, by its `global_uid`."""
         identity = await _identity(services, request)
-        return await _get(services, identity, global_uid, request.scope["query_string"])
+        parameters = parse_detail_query(request.scope["query_string"])
+        async with services.inflight.admitted(request):
+            return await _get(services, identity, global_uid, parameters)
 
     return router
 
@@ -190,8 +219,7 @@ def _cursor(codec: CursorCodec, query: Query, filters: bytes, page: Page) -> str
     return codec.encode(query.sort, query.descending, filters, page.next)
 
 
-async def _get(services: Services, identity: Identity, global_uid: str, query_string: bytes) -> Response:
-    parameters = parse_detail_query(query_string)
+async def _get(services: Services, identity: Identity, global_uid: str, parameters: DetailParameters) -> Response:
     cluster, _, uid = global_uid.rpartition(":")
     absent = NotFound(
         f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE = 10.0
+"""Seconds after which somebody who waits for a connection gives up."""
 
 _UNREACHABLE = (
     OSError,
@@ -82,7 +85,22 @@ class Address:
         """The address the settings name. Raises ConfigError when DB_HOST is absent or DB_PARAMS makes no sense."""
         if settings.host is None:
             raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
-        params = dict(settings.params)
+        return cls._of(settings, [settings.host], settings.port, settings.params)
+
+    @classmethod
+    def for_reading(cls, settings: DatabaseSettings) -> Address | None:
+        """The address of the replicas that the settings name, if any. Raises ConfigError as `of` does."""
+        if not settings.read_host:
+            return None
+        if settings.host is None:
+            raise ConfigError("DB_READ_HOST is set and DB_HOST is not: name the host that is written to, too")
+        # What the connections that write must find at their end is not for these.
+        params = {name: value for name, value in settings.params.items() if name != "target_session_attrs"}
+        return cls._of(settings, settings.read_host, settings.read_port or settings.port, params)
+
+    @classmethod
+    def _of(cls, settings: DatabaseSettings, hosts: Iterable[str], port: int, params: Mapping[str, str]) -> Address:
+        params = dict(params)
         timeout = params.pop("connect_timeout", "10")
         try:
             connect_timeout = float(timeout)
@@ -90,8 +108,9 @@ class Address:
             raise ConfigError(
                 f"DB_PARAMS is not usable: connect_timeout is {timeout!r}, not a number of seconds"
             ) from error
-        host = f"[{settings.host}]" if ":" in settings.host else quote(settings.host, safe="")
-        dsn = f"postgresql://{host}:{settings.port}/{quote(settings.name or '', safe='')}"
+        escaped = (f"[{host}]" if ":" in host else quote(host, safe="") for host in hosts)
+        where = ",".join(f"{host}:{port}" for host in escaped)
+        dsn = f"postgresql://{where}/{quote(settings.name or '', safe='')}"
         return cls(
             dsn=f"{dsn}?{urlencode(params)}" if params else dsn,
             user=settings.user,
@@ -141,16 +160,18 @@ async def wait_until_ready(address: Address, patience: float) -> None:
 
 
 class Pool:
-    """A bounded number of connections whose JSON comes and goes as bytes."""
+    """A bounded number of connections whose JSON comes and goes as bytes. Who asks first gets one first."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], patience: float) -> None:
         self._pool = pool
+        self._patience = patience
+        self._turns = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
 
     @classmethod
     async def open(cls, address: Address, *, size: int, command_timeout: float, **server_settings: str) -> Self:
         """Connect lazily, to at most `size` connections.
 
-        No statement may take longer than `command_timeout` seconds.
+        No statement may take longer than `command_timeout` seconds, nor may the wait for a connection.
         """
         arguments = address.arguments()
         arguments["server_settings"] |= server_settings
@@ -161,7 +182,9 @@ class Pool:
                 max_size=size,
                 command_timeout=command_timeout,
                 init=_pass_json_as_bytes,
-            )
+                reset=_as_it_is,
+            ),
+            min(_PATIENCE, command_timeout),
         )
 
     @classmethod
@@ -187,8 +210,29 @@ class Pool:
     async def connection(self) -> AsyncIterator[Connection]:
         """One connection for a while; failures inside the block are translated."""
         with translated():
-            async with self._pool.acquire(timeout=10) as connection:
+            async with self._turn(), self._pool.acquire(timeout=self._patience) as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise DatabaseBusy(
+                f"all connections to PostgreSQL were in use for {self._patience:g} s: try again later"
+            ) from error
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Instead of a round trip before each connection goes back: nobody here leaves more than a transaction behind.
+
+    That one asyncpg ends itself.
+    """
 
 
 async def _pass_json_as_bytes(connection: Connection) -> None:

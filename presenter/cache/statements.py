@@ -18,6 +18,9 @@ from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import Leg
 
+MERGED = 64
+"""At most so many stretches are merged while they are walked; each has its part in the statement."""
+
 SHORTEST_WALK = 16
 """Rows of each leg that it pays to look at, once the leg was found."""
 
@@ -46,6 +49,21 @@ SELECT row.* FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespac
         ) AS walked
     ) AS walked WHERE found OR last LIMIT {limit}
 ) AS row
+"""
+
+# The same of a few stretches, as if they were one: a merge of index scans, which reads no row before it is wanted. Ties
+# are for those who have all of the order; by the last of its keys, the type, PostgreSQL would have to sort.
+_WALK_MERGED = """
+SELECT * FROM (
+    SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
+        SELECT * FROM ({branches}) AS branch ORDER BY {order} LIMIT {depth}
+    ) AS walked
+) AS walked WHERE found OR last ORDER BY {order} FETCH FIRST ({limit}) ROWS WITH TIES
+"""
+
+_BRANCH = """
+SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at, {namespaces} AS in_namespace
+FROM resources WHERE type_id = {type} AND {within}
 """
 
 # The same of stretches that follow each other in the order: one after the other, until there is a page.
@@ -115,6 +133,11 @@ class _Stretches:
         """Whether some of the namespaces of a type are to be passed over."""
         return not self.within and any(namespaces is not None for namespaces in self.namespaces)
 
+    def padded(self) -> list[tuple[int | None, Any]]:
+        """Each stretch, and up to the next power of two such as nothing is on: that is as many statements fewer."""
+        missing = (1 << (len(self.types) - 1).bit_length()) - len(self.types)
+        return [*zip(self.types, self.namespaces, strict=True), *[(None, None)] * missing]
+
 
 def _types(legs: Sequence[Leg]) -> _Stretches:
     """The types of the legs, whole."""
@@ -152,8 +175,11 @@ class StatementMaker:
 
     def ordered(self) -> Statement:
         """Walk every leg for a page of rows, whatever they are like: it finds all there is."""
-        stretches = self._consecutive_legs() or _legs(self._query.legs)
-        return self._walked(stretches, 1 << (self._query.limit + 1).bit_length())
+        rows = 1 << (self._query.limit + 1).bit_length()
+        if consecutive := self._consecutive_legs():
+            return self._walked(consecutive, rows)
+        stretches = _legs(self._query.legs)
+        return (self._walked_as_one if len(self._query.legs) <= MERGED else self._walked)(stretches, rows)
 
     def walked(self, rows: int) -> Statement:
         """Walk about so many rows, of each leg if there are few of them, else of each type."""
@@ -161,7 +187,9 @@ class StatementMaker:
             return self._walked(consecutive, _rounded(rows))
         legs = self._query.legs
         stretches = _legs(legs) if len(legs) * SHORTEST_WALK <= rows else [_types(legs)]
-        return self._walked(stretches, _rounded(rows / sum(len(some.types) for some in stretches)))
+        if (count := sum(len(some.types) for some in stretches)) <= MERGED:
+            return self._walked_as_one(stretches, _rounded(rows))
+        return self._walked(stretches, _rounded(rows / count))
 
     def recent(self, rows: int) -> Statement:
         """Collect what was updated since, and sort it; given up where a stretch has more than so many rows of that."""
@@ -183,7 +211,7 @@ class StatementMaker:
                 key_columns=", ".join(self._key_columns),
                 terms=terms or "NULL",
                 indexed=f"{TERMS} @> stretch.terms" if terms else f"{_within(some)} AND {own or self._since()}",
-                filters=self._all_filters(some, after),
+                filters=self._all_filters(some.picky, after),
                 **self._unnested(some),
             )
             for some in ([_types(self._query.legs)] if terms else self._stretches_to_search())
@@ -217,18 +245,44 @@ class StatementMaker:
         return f"${len(self._arguments)}::{type}"
 
     def _walked(self, stretches: Sequence[_Stretches], rows: int) -> Statement:
-        keys = self._query.sort.keys
-        within = self._after([key.sql for key in keys])
-        if self._query.sort is Sort.UPDATED_AT:
-            within += f" AND {self._since()}"
-        order = self._ordered([key.sql for key in keys])
+        within = self._walked_part()
+        order = self._ordered([key.sql for key in self._query.sort.keys])
         return self._page(_MERGE, [self._walk(some, rows, within, order, "true") for some in stretches])
+
+    def _walked_part(self) -> str:
+        """Where the walk along an index begins, and where it ends."""
+        after = self._after([key.sql for key in self._query.sort.keys])
+        return f"{after} AND {self._since()}" if self._query.sort is Sort.UPDATED_AT else after
+
+    def _walked_as_one(self, stretches: Sequence[_Stretches], rows: int) -> Statement:
+        within = self._walked_part()
+        key_columns = ", ".join(self._key_columns)
+        branches = [
+            _BRANCH.format(
+                key_columns=key_columns,
+                type=self._argument(type_id, "integer"),
+                namespaces="NULL::jsonb" if some.within else self._argument(namespaces, "jsonb"),
+                within=f"namespace = {self._argument(namespaces, 'text')} AND {within}" if some.within else within,
+            )
+            for some in stretches
+            for type_id, namespaces in some.padded()
+        ]
+        picky = any(some.picky for some in stretches)
+        walk = _WALK_MERGED.format(
+            keys=", ".join(self._keys),
+            filters=self._all_filters(picky, "true"),
+            branches=" UNION ALL ".join(branches),
+            order=self._ordered(self._keys[:-1]),
+            depth=rows,
+            limit=self._limit,
+        )
+        return self._page(_MERGE, [walk])
 
     def _walk(self, some: _Stretches, rows: int, within: str, order: str, also: str) -> str:
         return (_WALK_ON if some.consecutive else _WALK).format(
             keys=", ".join(self._keys),
             key_columns=", ".join(self._key_columns),
-            filters=self._all_filters(some, also),
+            filters=self._all_filters(some.picky, also),
             within=f"{_within(some)} AND {within}",
             order=order,
             depth=rows,
@@ -278,9 +332,9 @@ class StatementMaker:
             conditions["labels"] = f"labels @> {self._argument(labels, 'jsonb')}"
         return conditions
 
-    def _all_filters(self, some: _Stretches, *others: str) -> str:
+    def _all_filters(self, picky: bool, *others: str) -> str:
         conditions = [*self._filters.values(), *others]
-        if some.picky:
+        if picky:
             conditions.append("(in_namespace IS NULL OR in_namespace ? namespace)")
         return " AND ".join(conditions)
 

@@ -140,13 +140,19 @@ def as_text(value: object) -> str:
 
 @asynccontextmanager
 async def serving(
-    address: Address, *, serve: bool = True, issuer: str | None = None, access: AccessSettings | None = None
+    address: Address,
+    *,
+    serve: bool = True,
+    issuer: str | None = None,
+    access: AccessSettings | None = None,
+    max_inflight: int = 256,
+    query_timeout: timedelta = timedelta(seconds=10),
 ) -> AsyncIterator[Service]:
     """Serve a database while inside."""
     settings = Settings(
-        HttpSettings(PORT=0),
+        HttpSettings(PORT=0, MAX_INFLIGHT=max_inflight),
         LogSettings(),
-        DatabaseSettings(),
+        DatabaseSettings(QUERY_TIMEOUT=query_timeout),
         ClusterSettings(),
         AuthSettings(SIGN_KEY=SecretStr(KEY.decode()), JWT_ISSUER=issuer),
         access or AccessSettings(),

@@ -105,7 +105,7 @@ class System:
     async def start(self, command: str = "run", **variables: str) -> Service:
         """Start a service and wait until it listens. A variable given as "" is one that is not set."""
         environment = self.variables | variables
-        process = await self.launch(command, **environment)
+        process = await self.launch(*command.split(), **environment)
         listening = await process.line(r'(?=.*"event": "listening")"port": (\d+)|"port": (\d+).*"event": "listening"')
         port = listening[1] or listening[2]
         return Service(process, f"http://127.0.0.1:{port}", self.session, token("tester"))

@@ -85,6 +85,21 @@ async def test_it_ends_within_the_grace_whatever_is_under_way(system: System, da
         await connection.close()
 
 
+@shows("MAX_INFLIGHT", "QUERY_TIMEOUT")
+async def test_only_so_much_is_taken_on_and_only_for_so_long(system: System, database: Address) -> None:
+    service = await (await system.start(MAX_INFLIGHT="2", QUERY_TIMEOUT="1s")).ready()
+    assert (await _list(service, "tester")).status == 200
+    connection = await database.connect()
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE resources IN ACCESS EXCLUSIVE MODE")
+            replies = await asyncio.gather(*(_list(service, "tester") for _ in range(3)))
+    finally:
+        await connection.close()
+    assert sorted(reply.status for reply in replies) == [429, 503, 503]
+    assert all("Retry-After" in reply.headers for reply in replies)
+
+
 @shows("DEBUG")
 @pytest.mark.parametrize(("debug", "level"), [("true", "debug"), ("", "info")])
 async def test_debug_logs_more(system: System, debug: str, level: str) -> None:
@@ -281,6 +296,26 @@ async def test_the_database_is_the_one_that_is_named(presenter: Launch, locked: 
         assert len(process.err) == 1
         assert process.err[0].startswith("presenter: PostgreSQL cannot be used: ")
         assert reasons[change] in process.err[0]
+
+
+@shows("DB_READ_HOST", "DB_READ_PORT")
+async def test_pages_are_read_where_they_are_to_be_read(system: System) -> None:
+    host, port = system.variables["DB_HOST"], system.variables["DB_PORT"]
+    elsewhere = {"DB_HOST": "/nowhere", "DB_PORT": "1", "DB_READY_TIMEOUT": "0"}
+    there = {"DB_READ_HOST": f"/also-nowhere,{host}", "DB_READ_PORT": port}
+    service = await system.start("serve", **elsewhere, **there)
+    assert (await service.get("/resources", group="core")).status == 503, "no cluster yet, but a database"
+
+    wrong = {"DB_READ_HOST": host, "DB_READ_PORT": "2", "DB_READY_TIMEOUT": "0"}
+    for command in ("run", "serve"):
+        process = await system.launch(command, **(system.variables | wrong))
+        assert await process.ended() == 1
+        assert process.err[-1].startswith("presenter: PostgreSQL cannot be used: ")
+    assert await (await system.start("watch", **wrong)).process.stop() == 0, "it reads nothing there"
+
+    process = await system.launch("serve", **(system.variables | there | {"DB_HOST": ""}))
+    assert await process.ended() == 2
+    assert process.err[-1].startswith("presenter: DB_READ_HOST is set and DB_HOST is not")
 
 
 @shows("DB_PARAMS")
