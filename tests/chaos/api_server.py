@@ -41,7 +41,8 @@ class ApiServer:
         self._armed: list[tuple[str, Fault, int]] = []
 
     async def befall(self, step: Step) -> None:
-        """Let a fault happen, and end after its time; one that waits for requests to come stays on."""
+        """Let a fault happen, and end after its time; one that waits for requests to come stays on until the next."""
+        self._disarm()
         await _within(PATIENCE, lambda: self.watches() > 0)
         match step.kind:
             case "restart" | "down":
@@ -102,7 +103,7 @@ class ApiServer:
         self._compact() if step.kind == "hold" else faults.cut("abort")
         await _within(PATIENCE, lambda: fault.times != EVERY)
         await asyncio.sleep(step.seconds)
-        faults.remove(fault)
+        self._disarm()
         if isinstance(fault.action, Gate):
             fault.action.release()
         if step.kind == "stall":
@@ -110,10 +111,16 @@ class ApiServer:
 
     async def recover(self) -> None:
         """Clear all faults, and count those that were still waiting for requests."""
+        self._disarm()
         self._sandbox.faults.clear()
+        await self._sandbox.restart()
+
+    def _disarm(self) -> None:
+        """Or else requests, which come ever more rarely when they are refused, would never be done with all of them."""
         for kind, fault, times in self._armed:
             self._journal.count(kind, times - (fault.times or 0))
-        await self._sandbox.restart()
+            self._sandbox.faults.remove(fault)
+        self._armed.clear()
 
     def watches(self) -> int:
         """How many watches run."""

@@ -71,12 +71,15 @@ class Chaos:
         """Do what the seed says; what each part of the system is to suffer, at the same time."""
         async with asyncio.TaskGroup() as lanes:
             for lane, steps in plan(self.seed, seconds, kinds, WATCHERS).items():
-                lanes.create_task(self._follow(lane, steps), name=lane)
+                lanes.create_task(self._follow(lane, steps, seconds), name=lane)
 
-    async def _follow(self, lane: str, steps: list[Step]) -> None:
+    async def _follow(self, lane: str, steps: list[Step], seconds: float) -> None:
+        """What comes too late, because faults before it took their time, is left out."""
         started = self.journal.elapsed()
         for step in steps:
             await asyncio.sleep(max(0, started + step.at - self.journal.elapsed()))
+            if self.journal.elapsed() > started + seconds:
+                return
             if lane != "cluster" or step.kind != "write":
                 self.journal.note(lane, f"{step.kind} ({step.seconds:.1f} s, {step.number})")
             match lane:
