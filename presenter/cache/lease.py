@@ -27,11 +27,12 @@ _IS_FREE = """
 SELECT count(*) = 0 FROM leases
 WHERE cluster = $1 AND expires_at > clock_timestamp() AND expires_at <= clock_timestamp() + $2::interval
 """
+_MAKE = """
+INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_timestamp(0)) ON CONFLICT DO NOTHING
+"""
 _TAKE = """
-INSERT INTO leases AS lease (cluster, epoch, holder, expires_at) VALUES ($1, 1, $3, clock_timestamp() + $2::interval)
-ON CONFLICT (cluster) DO UPDATE
-SET epoch = lease.epoch + 1, holder = excluded.holder, expires_at = clock_timestamp() + $2::interval
-WHERE lease.expires_at <= clock_timestamp() OR lease.expires_at > clock_timestamp() + $2::interval
+UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + $2::interval
+WHERE cluster = $1 AND (expires_at <= clock_timestamp() OR expires_at > clock_timestamp() + $2::interval)
 RETURNING epoch
 """
 _RENEW = """
@@ -96,6 +97,7 @@ class Lease:
             with suppress(Unavailable):
                 async with self._pool.connection() as connection:
                     if await connection.fetchval(_IS_FREE, self._cluster, self._duration):
+                        await connection.execute(_MAKE, self._cluster)
                         epoch = await connection.fetchval(_TAKE, self._cluster, self._duration, self._holder)
                         if epoch is not None:
                             return int(epoch)

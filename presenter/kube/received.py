@@ -116,7 +116,7 @@ class Received(Generic[Item]):
                 self._held += size
                 self._budget.take(size)
                 self._changed.set()
-                while self._held >= self._stream_bytes or (self._gathered and self._budget.exhausted):
+                while self._held >= self._stream_bytes or (self._held and self._budget.exhausted):
                     await self._budget.freed()
 
     def _take(self) -> list[Item]:

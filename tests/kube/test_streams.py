@@ -189,7 +189,8 @@ async def test_what_one_stream_holds_another_waits_for_but_for_one_item() -> Non
             await _idle()
             assert (greedy.read, modest.read) == (5, 1)
             assert await second.batch() == [10]
-            await modest.reading(2)
+            await _idle()
+            assert modest.read == 1
             assert await first.batch() == [10] * 5
             both = await asyncio.gather(drained(first), drained(second))
     assert [sum(map(len, batches)) for batches in both] == [4, 8]

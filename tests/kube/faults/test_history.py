@@ -74,7 +74,7 @@ async def test_fault_18_old_deleted_replayed_after_the_new_creation(world: World
         await until(world, "after-another")
 
 
-async def test_fault_19_old_events_of_objects_that_are_gone_do_not_bring_them_back(world: World) -> None:
+async def test_fault_19_duplicate_and_stale_events_of_objects_that_are_gone(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
         await world.watching()
