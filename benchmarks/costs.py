@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -54,18 +54,16 @@ class Cost:
     sequential: int
 
 
-async def measure(pool: Pool, population: Population, about: str = "", *any_of: str, runs: int = RUNS) -> list[Cost]:
-    """The shapes whose description has `about` and one of the other texts in it, at the first page and deep in it."""
+async def measure(
+    pool: Pool, population: Population, selected: Callable[[Shape], bool], runs: int = RUNS
+) -> list[Cost]:
+    """The selected shapes, at the first page and deep in it."""
     costs: list[Cost] = []
     async with pool.connection() as connection:
         one = await connection.fetchrow(_ONE, population.type_ids[0])
     assert one is not None
     wanted = filters(one["name"], str(one["composition_id"]))
-    asked = (
-        shape
-        for shape in shapes(population.type_ids, wanted)
-        if about in str(shape) and any(text in str(shape) for text in any_of or ("",))
-    )
+    asked = filter(selected, shapes(population.type_ids, wanted))
     for _, alike in itertools.groupby(sorted(asked, key=_same_rows), _same_rows):
         for shape, page, query in await _with_depths(pool, list(alike)):
             costs.append(await _cost(pool, shape, page, query, runs))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.population import CLUSTER, COLUMNS, TYPES, Population, Record
+from benchmarks.population import CLUSTER, COLUMNS, GROUP, START, TYPES, Population, Record
 from presenter.cache import migration
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.embedded import EmbeddedPostgres
+from presenter.resource import RBAC_GROUP, Object, ResourceType
 
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 _INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'resources' AND indexname <> 'resources_pkey'"
 
 _COPYING = 2
+
+USER = "benchmark"
+"""May list every type of the population, by a cluster role that is bound to it."""
+
+_LIVE = "UPDATE watches SET state = 'live', synced_at = now(), last_event_at = now(), checkpoint = '1000000000'"
 
 
 @dataclass(frozen=True)
@@ -59,9 +66,14 @@ async def fill(pool: Pool, objects: int, *, documents: bool = True) -> Populatio
     await writer.open_cluster(CLUSTER, ["*.*"])
     watches = [watch for type in TYPES for watch in await writer.declare(type)]
     population = Population(objects, [watch.type_id for watch in watches], documents)
+    counted = "SELECT count(*) FROM resources WHERE type_id = ANY ($1)"
     async with pool.connection() as connection:
-        if await connection.fetchval("SELECT count(*) FROM resources") != objects:
+        if await connection.fetchval(counted, population.type_ids) != objects:
             await _fill(pool, connection, population)
+    await _allow(writer)
+    async with pool.connection() as connection:
+        await connection.execute(_LIVE)
+    await writer.discovered()
     return population
 
 
@@ -88,9 +100,41 @@ async def _copy(pool: Pool, batches: Iterator[list[Record]]) -> None:
 
 
 async def _finish(connection: Connection) -> None:
-    await connection.execute(
-        "UPDATE watches SET state = 'live', synced_at = now(), last_event_at = now(), checkpoint = '1000000000'"
-    )
-    await connection.execute("UPDATE clusters SET discovered_at = now()")
     await connection.execute("VACUUM (ANALYZE, FREEZE) resources")
     await connection.execute("CHECKPOINT")
+
+
+async def _allow(writer: Writer) -> None:
+    """The rules by which USER may list: one cluster role, and its binding."""
+    rule = {"apiGroups": [GROUP], "resources": ["*"], "verbs": ["list"]}
+    to = {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": "reader"}
+    who = {"apiGroup": RBAC_GROUP, "kind": "User", "name": USER}
+    await _list(writer, "Role", {})
+    await _list(writer, "RoleBinding", {})
+    await _list(writer, "ClusterRole", {"reader": {"rules": [rule]}})
+    await _list(writer, "ClusterRoleBinding", {"readers": {"roleRef": to, "subjects": [who]}})
+
+
+async def _list(writer: Writer, kind: str, bodies: Mapping[str, Mapping[str, object]]) -> None:
+    """All objects of one kind of RBAC's, by their names."""
+    namespaced = not kind.startswith("Cluster")
+    [watch] = await writer.declare(ResourceType(RBAC_GROUP, "v1", f"{kind.lower()}s", kind, namespaced, ("v1",)))
+    await writer.begin_list(watch)
+    await writer.list_page(watch, [_object(kind, name, body) for name, body in bodies.items()])
+    await writer.finish_list(watch, "1")
+
+
+def _object(kind: str, name: str, body: Mapping[str, object]) -> Object:
+    metadata = {"name": name, "uid": f"{kind}-{name}", "resourceVersion": "1"}
+    manifest = {"apiVersion": f"{RBAC_GROUP}/v1", "kind": kind, "metadata": metadata, **body}
+    return Object(
+        uid=metadata["uid"],
+        namespace="",
+        name=name,
+        version="v1",
+        resource_version=1,
+        created_at=START,
+        composition_id=None,
+        labels=b"{}",
+        raw=json.dumps(manifest).encode(),
+    )

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.system import Running, running, write_json
+from benchmarks.system import running, write_json
 
 _STORED = "SELECT count(*) AS objects, sum(octet_length(raw::text)) AS bytes FROM resources"
 
@@ -29,9 +29,9 @@ class Figures:
     memory_after: float
 
 
-async def measure(objects: int) -> Figures:
-    """Load so many objects once."""
-    async with running(objects) as system:
+async def measure(objects: int, command: str = "run") -> Figures:
+    """Load so many objects once, with `run` or with `watch`."""
+    async with running(objects, command=command) as system:
         sampled = [system.resident()]
         await system.until_ready(lambda: sampled.append(system.resident()))
         seconds = time.monotonic() - system.listening
@@ -46,14 +46,14 @@ async def measure(objects: int) -> Figures:
             first_list_seconds=round(seconds, 1),
             objects_per_second=round(stored["objects"] / seconds),
             memory_at_start=sampled[0],
-            memory_peak=max(*sampled, _high_water_mark(system)),
+            memory_peak=max(*sampled, peak(system.process.pid)),
             memory_after=system.resident(),
         )
 
 
-def _high_water_mark(system: Running) -> float:
-    """What Linux has seen itself, which misses nothing between two samples."""
-    status = Path(f"/proc/{system.process.pid}/status")
+def peak(pid: int) -> float:
+    """The most that a process ever had, in MiB: Linux sees it itself, and misses nothing between two samples."""
+    status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return 0.0
     (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

@@ -55,6 +55,9 @@ def filters(a_name: str, a_composition: str) -> dict[str, Filters]:
     }
 
 
+_PLAINEST = ("created_at desc", "none", "all", "one type", "50 raw")
+
+
 @dataclass(frozen=True)
 class Shape:
     """What a page is of. `query` is that of the first page."""
@@ -69,6 +72,12 @@ class Shape:
     def order(self) -> str:
         """The sort and its direction."""
         return f"{self.query.sort.name.lower()} {'desc' if self.query.descending else 'asc'}"
+
+    @property
+    def is_plain_but_for_two(self) -> bool:
+        """Whether it has at most two properties that are not the plainest: all such shapes show every pair."""
+        own = (self.order, self.filter, self.scope, self.types, self.size)
+        return sum(one != plain for one, plain in zip(own, _PLAINEST, strict=True)) <= 2
 
     def __str__(self) -> str:
         return f"{self.order}, {self.filter}, {self.scope}, {self.types}, {self.size}"

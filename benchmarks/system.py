@@ -71,8 +71,13 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 @asynccontextmanager
-async def running(objects: int, start_cluster: StartCluster | None = None) -> AsyncIterator[Running]:
-    """Everything started, with so many sample objects in the cluster and nothing in the database."""
+async def running(
+    objects: int, start_cluster: StartCluster | None = None, command: str = "run"
+) -> AsyncIterator[Running]:
+    """Everything started, with so many sample objects in the cluster and nothing in the database.
+
+    `command` is what is measured: `run`, or `watch` alone.
+    """
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         postgres = await EmbeddedPostgres.start(home / "postgresql")
@@ -85,7 +90,7 @@ async def running(objects: int, start_cluster: StartCluster | None = None) -> As
             assert postmaster is not None
             async with (
                 (start_cluster or _sandbox)(home, objects) as cluster,
-                _service(home, postgres.address()) as (process, url),
+                _service(command, home, postgres.address()) as (process, url),
                 aiohttp.ClientSession() as session,
             ):
                 yield Running(process, url, cluster, postmaster, pool, session, time.monotonic())
@@ -107,9 +112,9 @@ async def _sandbox(home: Path, objects: int) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _service(home: Path, address: Address) -> AsyncIterator[tuple[Process, str]]:
+async def _service(command: str, home: Path, address: Address) -> AsyncIterator[tuple[Process, str]]:
     variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
-    process = await Process.start("run", home=home, **variables, **variables_of(address))
+    process = await Process.start(command, home=home, **variables, **variables_of(address))
     try:
         port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
         yield process, f"http://127.0.0.1:{port}"

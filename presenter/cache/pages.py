@@ -1,7 +1,7 @@
 """Every read of objects: a query → one page.
 
 A page is walked along an index in its order, from a position on, and costs what it returns. Several stretches (types,
-namespaces) are walked side by side and merged. Filters are tried on the way, for a bounded number of rows; where their
+namespaces) are merged as they are walked. Filters are tried on the way, for a bounded number of rows; where their
 matches are too thin on the ground, all matches are collected through the filter's own index and sorted.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from presenter.cache.query import Filters, Page, Position, Query, Row, Sort
-from presenter.cache.statements import COLUMNS, SHORTEST_WALK, Statement, StatementMaker, payload
+from presenter.cache.statements import COLUMNS, MANY, Statement, StatementMaker, payload
 
 if TYPE_CHECKING:
     import asyncpg
@@ -49,15 +49,14 @@ async def _found(connection: Connection, query: Query) -> list[asyncpg.Record]:
     steps = WALK_BASE + WALK_PER_ROW * query.limit
     in_order = query.sort is Sort.UPDATED_AT  # which makes `since` a place to stop, not a filter
     if filters == Filters(since=filters.since if in_order else None):
-        if len(query.legs) * query.limit > steps:
+        if len(query.legs) > MANY and len(query.legs) * query.limit > steps:
             answer = await _ask(connection, query, StatementMaker(query).walked(steps))
             if answer.complete:
                 return answer.found
         return (await _ask(connection, query, StatementMaker(query).ordered())).found
     if filters.name is None and filters.composition_id is None:
         answer = await _ask(connection, query, StatementMaker(query).walked(steps // FIRST_STEPS))
-        side_by_side = 1 < len(query.legs) <= steps // SHORTEST_WALK  # one of them may hide what the others have
-        if not answer.complete and (side_by_side or len(answer.found) * FIRST_STEPS > query.limit):
+        if not answer.complete and len(answer.found) * FIRST_STEPS > query.limit:
             answer = await _ask(connection, query, StatementMaker(query).walked(steps))
         if not answer.complete and filters.since is not None and not in_order:
             answer = await _ask(connection, query, StatementMaker(query).recent(steps))

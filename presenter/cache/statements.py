@@ -18,14 +18,11 @@ from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import Leg
 
-MERGED = 64
-"""At most so many stretches are merged while they are walked; each has its part in the statement."""
+MANY = 64
+"""More legs than this are looked at as their types, and what lies in other namespaces is passed over.
 
-SHORTEST_WALK = 16
-"""Rows of each leg that it pays to look at, once the leg was found."""
-
-MANY_LEGS = 64
-"""More legs than this are searched by their types, and what lies in other namespaces is passed over."""
+More stretches than this are walked side by side: in a merge each has its part of the statement, and of its plan.
+"""
 
 TRIGRAM = 3
 """The shortest part of a name that can be looked up."""
@@ -35,7 +32,7 @@ Statement = tuple[str, list[Any]]
 # Keys first, documents last: only the rows of the page are read whole, from the places where they were found.
 _PAGE = """
 SELECT {columns}, {payload}, {keys}, page.found, page.last FROM ({page}) AS page
-CROSS JOIN LATERAL (SELECT * FROM resources WHERE ctid = page.place OFFSET 0) AS r
+JOIN resources r ON r.ctid = page.place
 ORDER BY {order}
 """
 
@@ -55,7 +52,7 @@ SELECT row.* FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespac
 # are for those who have all of the order; by the last of its keys, the type, PostgreSQL would have to sort.
 _WALK_MERGED = """
 SELECT * FROM (
-    SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
+    SELECT place, {keys}, {filters} AS found, row_number() OVER (ORDER BY {order}) = {depth} AS last FROM (
         SELECT * FROM ({branches}) AS branch ORDER BY {order} LIMIT {depth}
     ) AS walked
 ) AS walked WHERE found OR last ORDER BY {order} FETCH FIRST ({limit}) ROWS WITH TIES
@@ -63,7 +60,7 @@ SELECT * FROM (
 
 _BRANCH = """
 SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at, {namespaces} AS in_namespace
-FROM resources WHERE type_id = {type} AND {within}
+FROM resources WHERE type_id = {type} AND {within} ORDER BY {order}
 """
 
 # The same of stretches that follow each other in the order: one after the other, until there is a page.
@@ -175,21 +172,14 @@ class StatementMaker:
 
     def ordered(self) -> Statement:
         """Walk every leg for a page of rows, whatever they are like: it finds all there is."""
-        rows = 1 << (self._query.limit + 1).bit_length()
-        if consecutive := self._consecutive_legs():
-            return self._walked(consecutive, rows)
-        stretches = _legs(self._query.legs)
-        return (self._walked_as_one if len(self._query.legs) <= MERGED else self._walked)(stretches, rows)
+        stretches = self._consecutive_legs() or _legs(self._query.legs)
+        return self._walked(stretches, 1 << (self._query.limit + 1).bit_length())
 
     def walked(self, rows: int) -> Statement:
-        """Walk about so many rows, of each leg if there are few of them, else of each type."""
-        if consecutive := self._consecutive_legs():
-            return self._walked(consecutive, _rounded(rows))
-        legs = self._query.legs
-        stretches = _legs(legs) if len(legs) * SHORTEST_WALK <= rows else [_types(legs)]
-        if (count := sum(len(some.types) for some in stretches)) <= MERGED:
-            return self._walked_as_one(stretches, _rounded(rows))
-        return self._walked(stretches, _rounded(rows / count))
+        """Walk about so many rows."""
+        stretches = self._consecutive_legs() or self._stretches_to_search()
+        apart = 1 if any(some.consecutive for some in stretches) or _can_merge(stretches) else _count(stretches)
+        return self._walked(stretches, _rounded(rows / apart))
 
     def recent(self, rows: int) -> Statement:
         """Collect what was updated since, and sort it; given up where a stretch has more than so many rows of that."""
@@ -236,7 +226,7 @@ class StatementMaker:
 
     def _stretches_to_search(self) -> list[_Stretches]:
         legs = self._query.legs
-        return [_types(legs)] if len(legs) > MANY_LEGS else _legs(legs)
+        return [_types(legs)] if len(legs) > MANY else _legs(legs)
 
     # -- the pieces ----------------------------------------------------------------------------------------------------
 
@@ -246,6 +236,8 @@ class StatementMaker:
 
     def _walked(self, stretches: Sequence[_Stretches], rows: int) -> Statement:
         within = self._walked_part()
+        if _can_merge(stretches):
+            return self._page(_MERGE, [self._walk_merged(stretches, rows, within)])
         order = self._ordered([key.sql for key in self._query.sort.keys])
         return self._page(_MERGE, [self._walk(some, rows, within, order, "true") for some in stretches])
 
@@ -254,8 +246,8 @@ class StatementMaker:
         after = self._after([key.sql for key in self._query.sort.keys])
         return f"{after} AND {self._since()}" if self._query.sort is Sort.UPDATED_AT else after
 
-    def _walked_as_one(self, stretches: Sequence[_Stretches], rows: int) -> Statement:
-        within = self._walked_part()
+    def _walk_merged(self, stretches: Sequence[_Stretches], rows: int, within: str) -> str:
+        order = self._ordered(self._keys[:-1])
         key_columns = ", ".join(self._key_columns)
         branches = [
             _BRANCH.format(
@@ -263,20 +255,19 @@ class StatementMaker:
                 type=self._argument(type_id, "integer"),
                 namespaces="NULL::jsonb" if some.within else self._argument(namespaces, "jsonb"),
                 within=f"namespace = {self._argument(namespaces, 'text')} AND {within}" if some.within else within,
+                order=order,
             )
             for some in stretches
             for type_id, namespaces in some.padded()
         ]
-        picky = any(some.picky for some in stretches)
-        walk = _WALK_MERGED.format(
+        return _WALK_MERGED.format(
             keys=", ".join(self._keys),
-            filters=self._all_filters(picky, "true"),
-            branches=" UNION ALL ".join(branches),
-            order=self._ordered(self._keys[:-1]),
+            filters=self._all_filters(any(some.picky for some in stretches), "true"),
+            branches=" UNION ALL ".join(f"({branch})" for branch in branches),
+            order=order,
             depth=rows,
             limit=self._limit,
         )
-        return self._page(_MERGE, [walk])
 
     def _walk(self, some: _Stretches, rows: int, within: str, order: str, also: str) -> str:
         return (_WALK_ON if some.consecutive else _WALK).format(
@@ -353,6 +344,14 @@ class StatementMaker:
 
 def _within(some: _Stretches) -> str:
     return "type_id = in_type AND namespace = in_namespace" if some.within else "type_id = in_type"
+
+
+def _count(stretches: Sequence[_Stretches]) -> int:
+    return sum(len(some.types) for some in stretches)
+
+
+def _can_merge(stretches: Sequence[_Stretches]) -> bool:
+    return 1 < _count(stretches) <= MANY and not any(some.consecutive for some in stretches)
 
 
 def _rounded(rows: float) -> int:

@@ -101,8 +101,9 @@ async def test_all_pages_together_are_the_plain_answer(
 ) -> None:
     monkeypatch.setattr(pages, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
     monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
-    monkeypatch.setattr(statements, "SHORTEST_WALK", data.draw(st.sampled_from((1, 500)), "stretch of each leg"))
-    monkeypatch.setattr(statements, "MANY_LEGS", data.draw(st.sampled_from((1, 64)), "many namespaces"))
+    many = data.draw(st.sampled_from((1, 2, 64)), "many namespaces")
+    monkeypatch.setattr(statements, "MANY", many)
+    monkeypatch.setattr(pages, "MANY", many)
     labels: dict[str, dict[str, str]] = {}
     for watch in watches:
         content = data.draw(st.lists(objects, max_size=12, unique_by=lambda object: object.uid))

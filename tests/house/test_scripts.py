@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = ["bootstrap", "chaos", "check", "lock", "test", "tools"]
+SCRIPTS = ["bench", "bootstrap", "chaos", "check", "lock", "test", "tools"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
