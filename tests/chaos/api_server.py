@@ -62,8 +62,10 @@ class ApiServer:
             case "stall" | "hold" | "fragment" | "no-bookmarks":
                 await self._for_a_while(step)
             case _:
-                self._armed.append((step.kind, self._fault(step), step.number))
+                fault = self._fault(step)
+                self._armed.append((step.kind, fault, step.number))
                 self._compact() if step.kind == "expire-page" else self._sandbox.faults.cut("end")
+                await _within(PATIENCE, lambda: fault.times != step.number)
 
     def _fault(self, step: Step) -> Fault:
         """A fault that befalls a number of requests to come."""

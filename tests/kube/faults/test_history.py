@@ -398,8 +398,7 @@ async def test_fault_40_empty_list_while_rows_exist_that_is_no_list(world: World
     for verb in ("list", "watch"):
         world.sandbox.faults.refuse(200, verb=verb, resource=CONFIG_MAPS, body=body, content_type="application/json")
     async with world.following(CONFIG_MAPS):
-        row = await world.state(CONFIG_MAPS, "error")
-        assert "not a list" in row.error
+        await eventually(lambda: world.watches(CONFIG_MAPS), lambda rows: "not a list" in rows[0].error)
         assert await world.cached(CONFIG_MAPS) == before
         world.sandbox.faults.clear()
         await world.equal()
