@@ -4,6 +4,7 @@ How the code is laid out, in the direction in which imports go:
 
     cli, demo    the commands
     app          the composition root: builds everything from the settings, and runs it
+    serving, watching    its two sides, each of which can run without the other
     api/         HTTP: parameters → selection → answers; errors as Kubernetes Status objects
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
     access/      who may see what: token → identity → scope

@@ -10,35 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from presenter.access.authorizer import Authorizer, RbacAuthorizer
-from presenter.access.identity import Authenticator
-from presenter.access.reviews import ReviewAuthorizer
-from presenter.access.rules import RulesOfClusters
 from presenter.api.application import create_application
-from presenter.api.inflight import Inflight
-from presenter.api.resources import Services
 from presenter.cache import schema
-from presenter.cache.catalog import CatalogReader
-from presenter.cache.cursor import CursorCodec
-from presenter.cache.namespaces import namespaces_of
-from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import Settings
 from presenter.patterns import Patterns
 from presenter.server import listen, serve_until_cancelled
 
-PAGE_CONNECTIONS = 6
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
 CONNECTIONS_ASIDE = 2
 """For what must not wait behind pages: what is cached and how fresh it is, for answers, probes and scrapes."""
-SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits
 
 log = structlog.get_logger(__name__)
 
@@ -69,15 +59,16 @@ async def run(
         for used in {reading, address} if watch else {reading}:
             await wait_until_ready(used, settings.database.ready_timeout.total_seconds())
         async with (
-            _reading(settings, reading, CONNECTIONS_ASIDE) as aside,
+            Pool.reading(reading, CONNECTIONS_ASIDE, settings.database.query_timeout) as aside,
             _watching(settings, patterns, address) if watch else contextlib.nullcontext() as lead,
-            _services(settings, reading, CatalogReader(aside)) if serve else contextlib.nullcontext() as services,
+            _serving(settings, reading, aside) if serve else contextlib.nullcontext() as served,
         ):
             await schema.check(aside)
-            application = create_application(aside, _registry(), services)
+            resources, follow = served or (None, None)
+            application = create_application(aside, _registry(), resources)
             async with asyncio.TaskGroup() as tasks:
-                if services is not None:
-                    tasks.create_task(services.catalog.follow(), name="catalog")
+                if follow is not None:
+                    tasks.create_task(follow(), name="catalog")
                 if lead is not None:
                     tasks.create_task(lead(), name="lead")
                 tasks.create_task(
@@ -88,48 +79,12 @@ async def run(
                 on_listening(port)
 
 
-def _reading(settings: Settings, address: Address, size: int, **planning: str) -> AbstractAsyncContextManager[Pool]:
-    """Connections on which no query takes longer than QUERY_TIMEOUT: the server ends it, else the client does."""
-    seconds = settings.database.query_timeout.total_seconds()
-    return Pool.opened(
-        address, size=size, command_timeout=seconds + 1, statement_timeout=f"{seconds * 1000:.0f}ms", **planning
-    )
+def _serving(
+    settings: Settings, address: Address, aside: Pool
+) -> AbstractAsyncContextManager[tuple[APIRouter, Callable[[], Coroutine[Any, Any, None]]]]:
+    from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
 
-
-@asynccontextmanager
-async def _services(settings: Settings, address: Address, catalog: CatalogReader) -> AsyncIterator[Services]:
-    if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
-        log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
-    async with (
-        _reading(settings, address, PAGE_CONNECTIONS, **PLANNING) as pool,
-        _authorizer(settings, pool, catalog) as authorizer,
-    ):
-        yield Services(
-            pool=pool,
-            catalog=catalog,
-            authenticator=Authenticator.of(settings.auth),
-            authorizer=authorizer,
-            cursors=CursorCodec(settings.auth.require_cursor_key()),
-            inflight=Inflight(settings.http.max_inflight),
-        )
-
-
-@asynccontextmanager
-async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) -> AsyncIterator[Authorizer]:
-    access = settings.access
-    if access.authorizer == "rbac":
-        yield RbacAuthorizer(catalog, RulesOfClusters(pool, access.rbac_max_staleness), access.list_verb)
-        return
-    from presenter.kube.reviews import SubjectAccessReviews
-    from presenter.watching import connected
-
-    async with connected(settings.cluster) as (client, name):
-        yield ReviewAuthorizer(
-            {name: SubjectAccessReviews(client)},
-            partial(namespaces_of, pool),
-            access.sar_cache_ttl,
-            list_verb=access.list_verb,
-        )
+    return serving(settings, address, aside)
 
 
 def _watching(

@@ -17,9 +17,7 @@ import typer
 import uvloop
 
 from presenter import logs
-from presenter.access.identity import token_for
-from presenter.cache import migration, schema
-from presenter.cache.forgetting import forget_cluster
+from presenter.cache import schema
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import DatabaseSettings, Settings, parse_duration, variables
 from presenter.errors import ConfigError, PresenterError
@@ -78,6 +76,8 @@ def serve(
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema to the one this version works with. Safe to repeat, and to run twice at once."""
+    from presenter.cache import migration  # Alembic takes 27 MB, which those who only watch or serve need not give
+
     settings = _settings()
 
     async def action() -> None:
@@ -101,6 +101,8 @@ def token(
 
     curl -H "Authorization: Bearer $(presenter token --user alice --group devs)" …
     """
+    from presenter.access.identity import token_for
+
     auth = _settings().auth
     try:
         lifetime = parse_duration(ttl)
@@ -184,6 +186,8 @@ def forget(cluster: Annotated[str, typer.Argument(help="Name of the cluster.")])
 
     Refused, with 1, while somebody watches it.
     """
+    from presenter.cache.forgetting import forget_cluster
+
     settings = _settings(quiet=True)
 
     async def action() -> None:
@@ -271,6 +275,8 @@ def _run_service(*, watch: bool, serve: bool, listener: int | None = None) -> No
     async def action() -> None:
         async with _database(settings) as address:
             if settings.database.host is None:
+                from presenter.cache import migration
+
                 await migration.migrate(address)
             await service.run(settings, address, watch=watch, serve=serve, reading=reading, listener=socket)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.responses import RedirectResponse
 
@@ -10,7 +10,6 @@ from presenter import __version__
 from presenter.api import openapi
 from presenter.api.health import health_router
 from presenter.api.observe import Observe
-from presenter.api.resources import Services, resources_router
 from presenter.api.status import answer_errors_as_status
 from presenter.cache.pool import Pool
 
@@ -20,8 +19,8 @@ portal session, or one from `presenter token`, as `Authorization: Bearer …`.
 """
 
 
-def create_application(pool: Pool, registry: CollectorRegistry, services: Services | None) -> FastAPI:
-    """The application. Without services it only tells its health, as a process does that watches but does not serve."""
+def create_application(pool: Pool, registry: CollectorRegistry, resources: APIRouter | None) -> FastAPI:
+    """The application. Without `resources` it only tells its health, as a process that does not serve them."""
     app = FastAPI(
         title="resources-presenter",
         version=__version__,
@@ -29,8 +28,8 @@ def create_application(pool: Pool, registry: CollectorRegistry, services: Servic
         redirect_slashes=False,
         redoc_url=None,
     )
-    if services is not None:
-        app.include_router(resources_router(services))
+    if resources is not None:
+        app.include_router(resources)
     app.include_router(health_router(pool, registry))
     answer_errors_as_status(app)
     openapi.describe(app)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
@@ -202,6 +203,16 @@ class Pool:
             yield pool
         finally:
             await pool.close()
+
+    @classmethod
+    def reading(
+        cls, address: Address, size: int, timeout: timedelta, **planning: str
+    ) -> AbstractAsyncContextManager[Self]:
+        """Connections on which no query takes longer than `timeout`: the server ends it, else the client does."""
+        seconds = timeout.total_seconds()
+        return cls.opened(
+            address, size=size, command_timeout=seconds + 1, statement_timeout=f"{seconds * 1000:.0f}ms", **planning
+        )
 
     async def close(self) -> None:
         """Close all connections, waiting at most a second for those in use."""

@@ -13,12 +13,12 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
-from kubernetes_asyncio.config import ConfigException
 
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
 from presenter.kube import nesting
 from presenter.kube.answers import in_stream, refusal
+from presenter.kube.library import ConfigException
 from presenter.kube.lines import LineSplitter
 from presenter.kube.login import Login
 from presenter.resource import ALL_NAMESPACES, ResourceType

@@ -13,22 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kubernetes_asyncio.client import ApiClient, Configuration
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
 from presenter import __version__
 from presenter.errors import ConfigError
+from presenter.kube.library import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 
 TOKEN_REFRESH_SECONDS = 60.0
 RENEWAL_SECONDS = 5.0
 RENEWAL_TIMEOUT = 30.0
 
 log = structlog.get_logger(__name__)
-
-# These carry no annotations.
-_Configuration: Any = Configuration
-_ApiClient: Any = ApiClient
-_load_incluster_config: Any = load_incluster_config
 
 
 @dataclass
@@ -101,14 +95,14 @@ class Login:
 
 
 async def _log_in(kubeconfig: str | None) -> Any:
-    configuration = _Configuration(host="")
+    configuration = Configuration(host="")
     configuration.connection_pool_maxsize = 0  # every watch holds a connection: no limit
     if kubeconfig is None:
         _load_service_account(configuration)
     else:
         await _load_kubeconfig(configuration, kubeconfig)
     try:
-        api = _ApiClient(configuration)
+        api = ApiClient(configuration)
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"the cluster's certificate authority or certificate cannot be used: {error}") from error
     api.user_agent = f"resources-presenter/{__version__}"
@@ -117,7 +111,7 @@ async def _log_in(kubeconfig: str | None) -> Any:
 
 def _load_service_account(configuration: Any) -> None:
     try:
-        _load_incluster_config(client_configuration=configuration)
+        load_incluster_config(client_configuration=configuration)
     except ConfigException as error:
         raise ConfigError(
             "there is no cluster to watch: set KUBECONFIG to a kubeconfig file, or run in a pod with a "
