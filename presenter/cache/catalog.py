@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, get_args
 
 import structlog
 
-from presenter.cache.writer import CATALOG_CHANNEL, type_of
+from presenter.cache.writer import type_of
+from presenter.cache.writes import CATALOG_CHANNEL
 from presenter.errors import NotSynced, Unavailable
 from presenter.patterns import Patterns
 from presenter.resource import ALL_NAMESPACES, ResourceType, State

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from presenter.cache.writer import CATALOG_CHANNEL
+from presenter.cache.lease import MAKE
+from presenter.cache.writes import ANNOUNCE
 from presenter.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ _CLUSTERS = "SELECT name FROM clusters ORDER BY name"
 # Whoever forgets a cluster takes its lease, so that nobody begins to write it meanwhile. The lease stays: the
 # epochs must not begin anew when somebody comes back to the cluster, or they would fence nobody off.
 _TAKE = """
-INSERT INTO leases AS lease (cluster, epoch, holder, expires_at) VALUES ($1, 1, 'forgetting', clock_timestamp())
-ON CONFLICT (cluster) DO UPDATE SET epoch = lease.epoch + 1 WHERE lease.expires_at <= clock_timestamp()
+UPDATE leases SET epoch = epoch + 1, holder = 'forgetting' WHERE cluster = $1 AND expires_at <= clock_timestamp()
 RETURNING true
 """
 _HOLDER = "SELECT holder FROM leases WHERE cluster = $1"
@@ -37,11 +37,12 @@ async def forget_cluster(pool: Pool, cluster: str) -> int:
         known = [row["name"] for row in await connection.fetch(_CLUSTERS)]
         if cluster not in known:
             raise NotFound(f"there is no cluster {cluster}: the clusters are {', '.join(known) or 'none'}")
+        await connection.execute(MAKE, cluster)
         if not await connection.fetchval(_TAKE, cluster):
             holder = await connection.fetchval(_HOLDER, cluster)
             raise Unavailable(f"cluster {cluster} is being watched by {holder}: stop that first")
         deleted = await connection.execute(_FORGET_ROWS, cluster)
         for statement in _FORGET_REST:
             await connection.execute(statement, cluster)
-        await connection.execute(f"NOTIFY {CATALOG_CHANNEL}")
+        await connection.execute(ANNOUNCE)
     return int(deleted.rpartition(" ")[2])

@@ -27,7 +27,7 @@ _IS_FREE = """
 SELECT count(*) = 0 FROM leases
 WHERE cluster = $1 AND expires_at > clock_timestamp() AND expires_at <= clock_timestamp() + $2::interval
 """
-_MAKE = """
+MAKE = """
 INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_timestamp(0)) ON CONFLICT DO NOTHING
 """
 _TAKE = """
@@ -41,7 +41,7 @@ UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = 
 _RELEASE = "UPDATE leases SET expires_at = clock_timestamp() WHERE cluster = $1 AND epoch = $2"
 
 # KEY SHARE: a takeover, which changes the epoch, waits for the transaction; a renewal does not.
-_FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = $2 FOR KEY SHARE"
+FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = {epoch} FOR KEY SHARE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Lease:
             with suppress(Unavailable):
                 async with self._pool.connection() as connection:
                     if await connection.fetchval(_IS_FREE, self._cluster, self._duration):
-                        await connection.execute(_MAKE, self._cluster)
+                        await connection.execute(MAKE, self._cluster)
                         epoch = await connection.fetchval(_TAKE, self._cluster, self._duration, self._holder)
                         if epoch is not None:
                             return int(epoch)
@@ -123,5 +123,10 @@ class Lease:
 
 async def fence(connection: Connection, cluster: str, epoch: int) -> None:
     """Hold on to the lease until the transaction ends. Raises LeaseLost when another process has taken it."""
-    if not await connection.fetchval(_FENCE, cluster, epoch):
-        raise LeaseLost(f"another process has taken over the lease of cluster {cluster} since epoch {epoch}")
+    if not await connection.fetchval(FENCE.format(epoch="$2"), cluster, epoch):
+        raise lost(cluster, epoch)
+
+
+def lost(cluster: str, epoch: int) -> LeaseLost:
+    """What to raise when another process has taken the lease."""
+    return LeaseLost(f"another process has taken over the lease of cluster {cluster} since epoch {epoch}")

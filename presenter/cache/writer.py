@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from presenter.cache.lease import fence
+from presenter.cache import writes
+from presenter.cache.lease import fence, lost
 from presenter.cache.unstorable import UNSTORABLE, storable
 from presenter.errors import DatabaseUnavailable
 from presenter.resource import ALL_NAMESPACES, RBAC_GROUP, Event, Object, ResourceType, State, Watch
@@ -27,147 +28,7 @@ if TYPE_CHECKING:
 
     Upsert = Callable[[Connection, Watch, Sequence[Object]], Awaitable["Written"]]
 
-CATALOG_CHANNEL = "presenter_catalog"
-"""Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
-
 log = structlog.get_logger(__name__)
-
-# -- statements ------------------------------------------------------------------------------------------------------
-
-_OPEN_CLUSTER = """
-INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
-ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,
-    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END,
-    completed_at = CASE WHEN known.uid = excluded.uid THEN known.completed_at END
-"""
-_CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
-
-# Types begin anew: nothing is resumed or served before it was listed, and every row is written again.
-_BEGIN_ANEW = """
-WITH types AS (
-    UPDATE resource_types SET epoch = epoch + 1
-    WHERE cluster = $1 AND ($2::text IS NULL OR (api_group = '' AND resource = $2)) RETURNING id
-)
-UPDATE watches SET checkpoint = NULL, listing = false, synced_at = NULL, state = 'pending'
-WHERE type_id IN (SELECT id FROM types)
-"""
-
-_NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
-_FORGET_CHECKPOINTS = "UPDATE watches SET checkpoint = NULL WHERE type_id = $1"
-
-_KNOWN_TYPES = """
-SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types WHERE cluster = $1 ORDER BY id
-"""
-
-_DECLARE_TYPE = """
-INSERT INTO resource_types AS known (cluster, api_group, resource, version, versions, kind, namespaced)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT ON CONSTRAINT resource_types_identity DO UPDATE
-SET version = excluded.version, versions = excluded.versions, kind = excluded.kind, namespaced = excluded.namespaced
-RETURNING id,
-    (SELECT version FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3) AS previous_version
-"""
-
-_DECLARE_WATCHES = """
-INSERT INTO watches (type_id, namespace) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
-"""
-
-_DROP_OTHER_WATCHES = "DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[])"
-_DROP_OTHER_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($3::text[])"
-
-_FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
-_FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
-_TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
-
-_DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock_timestamp()) WHERE name = $1"
-_COMPLETED = """
-UPDATE clusters SET completed_at = clock_timestamp()
-WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT EXISTS (
-    SELECT FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1 AND w.synced_at IS NULL
-)
-"""
-
-_ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
-
-_CHECKPOINT = "SELECT checkpoint, listing FROM watches WHERE type_id = $1 AND namespace = $2"
-# That a watch is live is news of the cluster too: nothing has happened since its checkpoint but what will follow.
-_SET_STATE = """
-UPDATE watches SET state = $3, error = $4,
-    last_event_at = CASE WHEN $3 = 'live' THEN clock_timestamp() ELSE last_event_at END
-WHERE type_id = $1 AND namespace = $2
-"""
-
-_BEGIN_LIST = "UPDATE watches SET state = 'syncing', error = '', listing = true WHERE type_id = $1 AND namespace = $2"
-_REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
-_FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
-_UNLIST = "DELETE FROM listed WHERE list_id = $1 AND uid = ANY ($2::text[])"
-_COUNT_LISTED = "SELECT count(*) FROM listed WHERE list_id = $1"
-_FORGET_ABANDONED = "DELETE FROM listed WHERE listed_at < now() - interval '1 day'"
-
-# Read first, write what differs: a list after a restart finds nearly every row as it left it.
-_STORED = """
-SELECT uid, r.resource_version, r.version
-FROM resources r JOIN resource_types t ON t.id = r.type_id
-WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch = t.epoch
-"""
-
-# An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
-# Equal versions differ only when the type is now watched in another version, and then only in the body.
-_UPSERT = """
-WITH written AS (
-    INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
-        uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-    SELECT $1, $2, t.epoch, clock_timestamp(), o.*
-    FROM resource_types t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[],
-        $9::uuid[], $10::jsonb[], $11::jsonb[])
-        AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-    WHERE t.id = $2
-    ON CONFLICT (cluster, type_id, uid) DO UPDATE
-    SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
-        version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
-        composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
-    WHERE stored.epoch < excluded.epoch
-        OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
-        OR stored.resource_version < excluded.resource_version
-        OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
-    RETURNING xmax = 0 AS fresh
-)
-SELECT count(*) FILTER (WHERE fresh) FROM written
-"""
-
-_DELETE = """
-DELETE FROM resources stored USING unnest($3::text[], $4::numeric[]) AS gone (uid, resource_version)
-WHERE stored.cluster = $1 AND stored.type_id = $2 AND stored.uid = gone.uid
-    AND (stored.resource_version IS NULL OR gone.resource_version IS NULL
-         OR stored.resource_version <= gone.resource_version)
-"""
-
-# What the list did not name is gone: it is consistent, and while it was read nobody else wrote.
-_SWEEP = """
-DELETE FROM resources stored
-WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
-    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $4 AND listed.uid = stored.uid)
-"""
-# `listed` is newer than its statistics, by which the planner would compare every row with every other.
-_SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
-
-_LIST_FINISHED = """
-UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1,
-    synced_at = clock_timestamp(), last_event_at = clock_timestamp(), objects = (
-        SELECT count(*) FROM resources WHERE cluster = $4 AND type_id = $1 AND ($2 = '' OR resources.namespace = $2)
-    )
-WHERE type_id = $1 AND namespace = $2
-"""
-
-_ADVANCE = """
-UPDATE watches SET checkpoint = coalesce($3, checkpoint), state = 'live', error = '', last_event_at = clock_timestamp(),
-    events = events + $4
-WHERE type_id = $1 AND namespace = $2 AND ($5::text IS NULL OR checkpoint IS NOT DISTINCT FROM $5)
-"""
-_COUNT = """
-UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4 WHERE type_id = $1 AND namespace = $2
-"""
-_REPAIRED = "UPDATE watches SET repairs = repairs + $3 WHERE type_id = $1 AND namespace = $2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,21 +94,21 @@ class Writer:
         their values are to be kept, or no longer.
         """
         async with self._transaction() as connection:
-            before = await connection.fetchrow(_CLUSTER, self._cluster)
-            await connection.execute(_OPEN_CLUSTER, self._cluster, uid, list(watch), secret_data)
+            before = await connection.fetchrow(writes.CLUSTER, self._cluster)
+            await connection.execute(writes.OPEN_CLUSTER, self._cluster, uid, list(watch), secret_data)
             if before is not None and before["uid"] != uid:
                 log.warning(
                     "another cluster answers under this name", cluster=self._cluster, was=before["uid"], now=uid
                 )
-                await connection.execute(_BEGIN_ANEW, self._cluster, None)
+                await connection.execute(writes.BEGIN_ANEW, self._cluster, None)
             elif before is not None and before["secret_data"] != secret_data:
-                await connection.execute(_BEGIN_ANEW, self._cluster, "secrets")
-            await connection.execute(_ANNOUNCE)
+                await connection.execute(writes.BEGIN_ANEW, self._cluster, "secrets")
+            await connection.execute(writes.ANNOUNCE)
 
     async def known_types(self) -> list[ResourceType]:
         """The types the cache has of this cluster, from this run or an earlier one."""
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(_KNOWN_TYPES, self._cluster)
+            rows = await connection.fetch(writes.KNOWN_TYPES, self._cluster)
         return [type_of(row) for row in rows]
 
     async def declare(self, type: ResourceType, namespaces: Sequence[str] = (ALL_NAMESPACES,)) -> list[Watch]:
@@ -257,7 +118,7 @@ class Writer:
         """
         async with self._transaction() as connection:
             declared = await connection.fetchrow(
-                _DECLARE_TYPE,
+                writes.DECLARE_TYPE,
                 self._cluster,
                 type.group,
                 type.resource,
@@ -269,35 +130,35 @@ class Writer:
             assert declared is not None  # INSERT … DO UPDATE … RETURNING always returns its row
             type_id: int = declared["id"]
             if declared["previous_version"] not in (None, type.version):
-                await connection.execute(_FORGET_CHECKPOINTS, type_id)
-            await connection.execute(_DROP_OTHER_WATCHES, type_id, list(namespaces))
+                await connection.execute(writes.FORGET_CHECKPOINTS, type_id)
+            await connection.execute(writes.DROP_OTHER_WATCHES, type_id, list(namespaces))
             if ALL_NAMESPACES not in namespaces:
-                await connection.execute(_DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
-            await connection.execute(_DECLARE_WATCHES, type_id, list(namespaces))
-            await connection.execute(_ANNOUNCE)
+                await connection.execute(writes.DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
+            await connection.execute(writes.DECLARE_WATCHES, type_id, list(namespaces))
+            await connection.execute(writes.ANNOUNCE)
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
     async def forget(self, type: ResourceType) -> None:
         """Purge the type with its watches and rows."""
         async with self._transaction() as connection:
-            type_id = await connection.fetchval(_TYPE_ID, self._cluster, type.group, type.resource)
-            await connection.execute(_FORGET_ROWS, self._cluster, type_id)
-            await connection.execute(_FORGET_TYPE, type_id)
-            await connection.execute(_ANNOUNCE)
+            type_id = await connection.fetchval(writes.TYPE_ID, self._cluster, type.group, type.resource)
+            await connection.execute(writes.FORGET_ROWS, self._cluster, type_id)
+            await connection.execute(writes.FORGET_TYPE, type_id)
+            await connection.execute(writes.ANNOUNCE)
 
     async def discovered(self) -> None:
         """Say that every type the cluster has and WATCH selects has been declared."""
         async with self._transaction() as connection:
-            await connection.execute(_DISCOVERED, self._cluster)
-            await connection.execute(_COMPLETED, self._cluster)
-            await connection.execute(_ANNOUNCE)
+            await connection.execute(writes.DISCOVERED, self._cluster)
+            await connection.execute(writes.COMPLETED, self._cluster)
+            await connection.execute(writes.ANNOUNCE)
 
     # -- how far a watch is --------------------------------------------------------------------------------------------
 
     async def checkpoint(self, watch: Watch) -> Checkpoint | None:
         """How far the rows are; None: only a list can tell."""
         async with self._pool.connection() as connection:
-            row = await connection.fetchrow(_CHECKPOINT, watch.type_id, watch.namespace)
+            row = await connection.fetchrow(writes.CHECKPOINT, watch.type_id, watch.namespace)
         if row is None or row["checkpoint"] is None:
             self._committed.pop(watch, None)
             return None
@@ -307,19 +168,19 @@ class Writer:
     async def set_state(self, watch: Watch, state: State, error: str = "") -> None:
         """Say how the watch stands, and what is wrong with it."""
         async with self._transaction() as connection:
-            await connection.execute(_SET_STATE, watch.type_id, watch.namespace, state, error)
+            await connection.execute(writes.SET_STATE, watch.type_id, watch.namespace, state, error)
 
     async def new_epoch(self, watch: Watch) -> None:
         """Accept that resourceVersions went back: forget the type's checkpoints and let lower versions overwrite."""
         async with self._transaction() as connection:
-            await connection.execute(_NEW_EPOCH, watch.type_id)
-            await connection.execute(_FORGET_CHECKPOINTS, watch.type_id)
+            await connection.execute(writes.NEW_EPOCH, watch.type_id)
+            await connection.execute(writes.FORGET_CHECKPOINTS, watch.type_id)
         self._committed.pop(watch, None)
 
     async def count_repairs(self, watch: Watch, differences: int) -> None:
         """Count differences between cache and cluster that are about to be mended."""
         async with self._transaction() as connection:
-            await connection.execute(_REPAIRED, watch.type_id, watch.namespace, differences)
+            await connection.execute(writes.REPAIRED, watch.type_id, watch.namespace, differences)
 
     # -- objects -------------------------------------------------------------------------------------------------------
 
@@ -329,16 +190,19 @@ class Writer:
         self._lists[watch] = _List(secrets.randbits(63))
         async with self._transaction() as connection:
             if broken_off is not None:
-                await connection.execute(_FORGET_LISTED, broken_off.id)
-            await connection.execute(_FORGET_ABANDONED)
-            await connection.execute(_BEGIN_LIST, watch.type_id, watch.namespace)
+                await connection.execute(writes.FORGET_LISTED, broken_off.id)
+            await connection.execute(writes.FORGET_ABANDONED)
+            await connection.execute(writes.BEGIN_LIST, watch.type_id, watch.namespace)
 
     async def list_page(self, watch: Watch, objects: Sequence[Object], *, unreadable: int = 0) -> None:
         """Store one page of a list: what differs is written, everything is remembered for the sweep.
 
         `unreadable` items could not even be read; they are counted.
         """
-        await self._storing(lambda upsert: self._list_page(upsert, watch, objects, unreadable))
+        try:
+            await self._list_page(self._upsert, watch, objects, unreadable)
+        except UNSTORABLE:
+            await self._list_page(self._upsert_in_parts, watch, objects, unreadable)
 
     async def list_events(self, watch: Watch, events: Sequence[Event], *, unreadable: int = 0) -> None:
         """The same for a list that comes as a stream of events, in which an object named before may go again."""
@@ -347,18 +211,20 @@ class Writer:
         await self.list_page(watch, [event.object for event in last if event.change == "upsert"], unreadable=unreadable)
         if gone:
             async with self._transaction() as connection:
-                unlisted = await connection.execute(_UNLIST, self._lists[watch].id, [object.uid for object in gone])
+                unlisted = await connection.execute(
+                    writes.UNLIST, self._lists[watch].id, [object.uid for object in gone]
+                )
                 await self._delete(connection, watch, gone)
             self._lists[watch].names -= _count(unlisted)
 
     async def _list_page(self, upsert: Upsert, watch: Watch, objects: Sequence[Object], unreadable: int) -> None:
         uids = [object.uid for object in objects]
         async with self._transaction() as connection:
-            rows = await connection.fetch(_STORED, self._cluster, watch.type_id, uids)
+            rows = await connection.fetch(writes.STORED, self._cluster, watch.type_id, uids)
             stored = {row["uid"]: (row["resource_version"], row["version"]) for row in rows}
             went_back = any(_is_behind(object, stored.get(object.uid)) for object in objects)
             if not went_back:
-                await connection.execute(_REMEMBER_LISTED, self._lists[watch].id, uids)
+                await connection.execute(writes.REMEMBER_LISTED, self._lists[watch].id, uids)
                 written = await upsert(connection, watch, [o for o in objects if not _is_stored(o, stored.get(o.uid))])
                 await self._count(connection, watch, written.fresh, written.sanitised + unreadable)
         if went_back:  # then equal versions prove nothing either: all of it is to be written again
@@ -370,14 +236,16 @@ class Writer:
         """Delete what the list did not name and take its resourceVersion as the checkpoint."""
         listed = self._lists[watch]
         async with self._transaction() as connection:
-            if await connection.fetchval(_COUNT_LISTED, listed.id) != listed.names:
+            if await connection.fetchval(writes.COUNT_LISTED, listed.id) != listed.names:
                 raise DatabaseUnavailable(f"PostgreSQL has lost a part of the list of {watch}, as a crash makes it do")
-            await connection.execute(_SWEEP_BY_HASH)
-            swept = await connection.execute(_SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
-            await connection.execute(_FORGET_LISTED, listed.id)
-            await connection.execute(_LIST_FINISHED, watch.type_id, watch.namespace, resource_version, self._cluster)
-            await connection.execute(_COMPLETED, self._cluster)
-            await connection.execute(_ANNOUNCE)
+            await connection.execute(writes.SWEEP_BY_HASH)
+            swept = await connection.execute(writes.SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
+            await connection.execute(writes.FORGET_LISTED, listed.id)
+            await connection.execute(
+                writes.LIST_FINISHED, watch.type_id, watch.namespace, resource_version, self._cluster
+            )
+            await connection.execute(writes.COMPLETED, self._cluster)
+            await connection.execute(writes.ANNOUNCE)
         self._committed[watch] = resource_version
         log.info("listed", type=str(watch), resource_version=resource_version, swept=_count(swept))
 
@@ -390,33 +258,56 @@ class Writer:
         checkpoint is not the one of the last commit: what it has lost since, in a crash or a failover, would be
         missing for ever.
         """
-        await self._storing(lambda upsert: self._apply(upsert, watch, events, checkpoint, unreadable))
+        last = _last_of_each(events)
+        upserts = [event.object for event in last if event.change == "upsert"]
+        deletes = [event.object for event in last if event.change == "delete"]
+        rest = (deletes, checkpoint, len(events) + unreadable, unreadable)
+        try:
+            async with self._turn, self._pool.connection() as connection:
+                await self._apply(connection, watch, upserts, *rest)
+        except UNSTORABLE:
+            async with self._transaction() as connection:
+                await self._apply(connection, watch, [], *rest)
+                written = await self._upsert_in_parts(connection, watch, upserts)
+                await self._count(connection, watch, written.fresh, written.sanitised)
         if checkpoint is not None:
             self._committed[watch] = checkpoint
 
     async def _apply(
-        self, upsert: Upsert, watch: Watch, events: Sequence[Event], checkpoint: str | None, unreadable: int
+        self,
+        connection: Connection,
+        watch: Watch,
+        upserts: Sequence[Object],
+        deletes: Sequence[Object],
+        checkpoint: str | None,
+        events: int,
+        unreadable: int,
     ) -> None:
-        last = _last_of_each(events)
-        upserts = [event.object for event in last if event.change == "upsert"]
-        deletes = [event.object for event in last if event.change == "delete"]
         committed = self._committed.get(watch)
-        async with self._transaction() as connection:
-            advanced = await connection.execute(
-                _ADVANCE, watch.type_id, watch.namespace, checkpoint, len(events) + unreadable, committed
-            )
-            if committed is not None and not _count(advanced):
-                raise DatabaseUnavailable(f"PostgreSQL is not at {committed} in {watch}, where it was left")
-            if deletes:
-                await self._delete(connection, watch, deletes)
-            written = await upsert(connection, watch, upserts)
-            await self._count(connection, watch, written.fresh, written.sanitised + unreadable)
-            if events and watch.type.group == RBAC_GROUP:
-                await connection.execute(_ANNOUNCE)
+        outcome = await connection.fetchrow(
+            writes.APPLY,
+            self._cluster,
+            watch.type_id,
+            *_columns(upserts),
+            self._epoch,
+            watch.namespace,
+            committed,
+            [object.uid for object in deletes],
+            [object.resource_version for object in deletes],
+            checkpoint,
+            events,
+            sum(object.sanitised for object in upserts) + unreadable,
+            bool(events) and watch.type.group == RBAC_GROUP,
+        )
+        assert outcome is not None  # it has no FROM
+        if self._epoch is not None and not outcome["leads"]:
+            raise lost(self._cluster, self._epoch)
+        if committed is not None and not outcome["moved"]:
+            raise DatabaseUnavailable(f"PostgreSQL is not at {committed} in {watch}, where it was left")
 
     async def _delete(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:
         deleted = await connection.execute(
-            _DELETE,
+            writes.DELETE,
             self._cluster,
             watch.type_id,
             [object.uid for object in objects],
@@ -426,35 +317,15 @@ class Writer:
 
     async def _count(self, connection: Connection, watch: Watch, objects: int, sanitised: int) -> None:
         if objects or sanitised:
-            await connection.execute(_COUNT, watch.type_id, watch.namespace, objects, sanitised)
+            await connection.execute(writes.COUNT, watch.type_id, watch.namespace, objects, sanitised)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
-
-    async def _storing(self, write: Callable[[Upsert], Awaitable[None]]) -> None:
-        """Do a transaction with all objects at once or, where PostgreSQL refuses one of them, with that one mended."""
-        try:
-            await write(self._upsert)
-        except UNSTORABLE:
-            await write(self._upsert_in_parts)
 
     async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
         if not objects:
             return Written()
         newest = {object.uid: object for object in objects}.values()
-        fresh = await connection.fetchval(
-            _UPSERT,
-            self._cluster,
-            watch.type_id,
-            [object.uid for object in newest],
-            [object.namespace for object in newest],
-            [object.name for object in newest],
-            [object.version for object in newest],
-            [object.resource_version for object in newest],
-            [object.created_at for object in newest],
-            [object.composition_id for object in newest],
-            [object.labels for object in newest],
-            [object.raw for object in newest],
-        )
+        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *_columns(newest))
         return Written(fresh, sum(object.sanitised for object in newest))
 
     async def _upsert_in_parts(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
@@ -492,6 +363,21 @@ def type_of(row: asyncpg.Record) -> ResourceType:
         kind=row["kind"],
         namespaced=row["namespaced"],
         versions=tuple(row["versions"]),
+    )
+
+
+def _columns(objects: Collection[Object]) -> tuple[list[Any], ...]:
+    """What is stored of the objects, a list for each column."""
+    return (
+        [object.uid for object in objects],
+        [object.namespace for object in objects],
+        [object.name for object in objects],
+        [object.version for object in objects],
+        [object.resource_version for object in objects],
+        [object.created_at for object in objects],
+        [object.composition_id for object in objects],
+        [object.labels for object in objects],
+        [object.raw for object in objects],
     )
 
 

@@ -329,14 +329,15 @@ async def test_fault_23_deadlock_and_serialisation_failure(world: World, code: s
 async def test_fault_23_deadlock_and_serialisation_failure_in_earnest(world: World, logs: Logs) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
-        await world.watching()
+        await world.execute(
+            _WAIT, "CREATE TRIGGER wait BEFORE UPDATE ON resources FOR EACH ROW EXECUTE FUNCTION wait()"
+        )
         async with world.pool.connection() as connection, connection.transaction():
             await connection.execute("SET LOCAL deadlock_timeout = '1min'")  # the writer is to be the victim
-            await connection.execute("SELECT FROM resources WHERE name = 'changed' FOR UPDATE")
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
             world.change()
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            await eventually(lambda: connection.fetchval(waiting), bool)
-            await connection.execute("SELECT FROM watches FOR UPDATE")
+            await eventually(lambda: connection.fetchval(_WAITING), bool)
+            await connection.execute("SELECT FROM resources WHERE name = 'changed' FOR UPDATE")
         await told(world, logs, "deadlock detected")
         await world.equal()
 

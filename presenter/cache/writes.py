@@ -1,0 +1,163 @@
+"""The statements that write: what is watched, how far a watch is, what a list names, and the rows."""
+
+from __future__ import annotations
+
+from presenter.cache.lease import FENCE
+
+CATALOG_CHANNEL = "presenter_catalog"
+"""Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
+
+OPEN_CLUSTER = """
+INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,
+    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END,
+    completed_at = CASE WHEN known.uid = excluded.uid THEN known.completed_at END
+"""
+CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
+
+# Types begin anew: nothing is resumed or served before it was listed, and every row is written again.
+BEGIN_ANEW = """
+WITH types AS (
+    UPDATE resource_types SET epoch = epoch + 1
+    WHERE cluster = $1 AND ($2::text IS NULL OR (api_group = '' AND resource = $2)) RETURNING id
+)
+UPDATE watches SET checkpoint = NULL, listing = false, synced_at = NULL, state = 'pending'
+WHERE type_id IN (SELECT id FROM types)
+"""
+
+NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
+FORGET_CHECKPOINTS = "UPDATE watches SET checkpoint = NULL WHERE type_id = $1"
+
+KNOWN_TYPES = """
+SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types WHERE cluster = $1 ORDER BY id
+"""
+
+DECLARE_TYPE = """
+INSERT INTO resource_types AS known (cluster, api_group, resource, version, versions, kind, namespaced)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT ON CONSTRAINT resource_types_identity DO UPDATE
+SET version = excluded.version, versions = excluded.versions, kind = excluded.kind, namespaced = excluded.namespaced
+RETURNING id,
+    (SELECT version FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3) AS previous_version
+"""
+
+DECLARE_WATCHES = """
+INSERT INTO watches (type_id, namespace) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
+"""
+
+DROP_OTHER_WATCHES = "DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[])"
+DROP_OTHER_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($3::text[])"
+
+FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
+FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
+TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
+
+DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock_timestamp()) WHERE name = $1"
+COMPLETED = """
+UPDATE clusters SET completed_at = clock_timestamp()
+WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1 AND w.synced_at IS NULL
+)
+"""
+
+ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
+
+CHECKPOINT = "SELECT checkpoint, listing FROM watches WHERE type_id = $1 AND namespace = $2"
+# That a watch is live is news of the cluster too: nothing has happened since its checkpoint but what will follow.
+SET_STATE = """
+UPDATE watches SET state = $3, error = $4,
+    last_event_at = CASE WHEN $3 = 'live' THEN clock_timestamp() ELSE last_event_at END
+WHERE type_id = $1 AND namespace = $2
+"""
+
+BEGIN_LIST = "UPDATE watches SET state = 'syncing', error = '', listing = true WHERE type_id = $1 AND namespace = $2"
+REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
+FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
+UNLIST = "DELETE FROM listed WHERE list_id = $1 AND uid = ANY ($2::text[])"
+COUNT_LISTED = "SELECT count(*) FROM listed WHERE list_id = $1"
+FORGET_ABANDONED = "DELETE FROM listed WHERE listed_at < now() - interval '1 day'"
+
+# Read first, write what differs: a list after a restart finds nearly every row as it left it.
+STORED = """
+SELECT uid, r.resource_version, r.version
+FROM resources r JOIN resource_types t ON t.id = r.type_id
+WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch = t.epoch
+"""
+
+# An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
+# Equal versions differ only when the type is now watched in another version, and then only in the body.
+_WRITTEN = """
+INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
+    uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+SELECT $1, t.id, t.epoch, clock_timestamp(), o.*
+FROM {type} t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[], $9::uuid[],
+    $10::jsonb[], $11::jsonb[])
+    AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+WHERE t.id = $2
+ON CONFLICT (cluster, type_id, uid) DO UPDATE
+SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
+    version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
+    composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
+WHERE stored.epoch < excluded.epoch
+    OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
+    OR stored.resource_version < excluded.resource_version
+    OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
+RETURNING xmax = 0 AS fresh
+"""
+UPSERT = f"""
+WITH written AS ({_WRITTEN.format(type="resource_types")}) SELECT count(*) FILTER (WHERE fresh) FROM written
+"""
+
+_IS_GONE = """
+stored.uid = gone.uid AND (stored.resource_version IS NULL OR gone.resource_version IS NULL
+    OR stored.resource_version <= gone.resource_version)
+"""
+DELETE = f"""
+DELETE FROM resources stored USING unnest($3::text[], $4::numeric[]) AS gone (uid, resource_version)
+WHERE stored.cluster = $1 AND stored.type_id = $2 AND {_IS_GONE}
+"""
+
+# What the list did not name is gone: it is consistent, and while it was read nobody else wrote.
+SWEEP = """
+DELETE FROM resources stored
+WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
+    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $4 AND listed.uid = stored.uid)
+"""
+# `listed` is newer than its statistics, by which the planner would compare every row with every other.
+SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
+
+LIST_FINISHED = """
+UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1,
+    synced_at = clock_timestamp(), last_event_at = clock_timestamp(), objects = (
+        SELECT count(*) FROM resources WHERE cluster = $4 AND type_id = $1 AND ($2 = '' OR resources.namespace = $2)
+    )
+WHERE type_id = $1 AND namespace = $2
+"""
+
+# A run of events is one statement, since each round trip delays all who wait for their turn. The lease is held on to;
+# what is written depends on it, and on the checkpoint being the one of the last commit; and the watch moves on with it.
+APPLY = f"""
+WITH lease AS ({FENCE.format(epoch="$12")}),
+type AS (
+    SELECT t.id, t.epoch FROM watches w JOIN resource_types t ON t.id = w.type_id
+    WHERE w.type_id = $2 AND w.namespace = $13 AND ($14::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $14)
+        AND ($12::bigint IS NULL OR EXISTS (SELECT FROM lease))
+),
+gone AS (
+    DELETE FROM resources stored USING type, unnest($15::text[], $16::numeric[]) AS gone (uid, resource_version)
+    WHERE stored.cluster = $1 AND stored.type_id = type.id AND {_IS_GONE} RETURNING true
+),
+written AS ({_WRITTEN.format(type="type")}),
+moved AS (
+    UPDATE watches w SET checkpoint = coalesce($17::text, checkpoint), state = 'live', error = '',
+        last_event_at = clock_timestamp(), events = events + $18::bigint, sanitised = sanitised + $19::bigint,
+        objects = objects + (SELECT count(*) FROM written WHERE fresh) - (SELECT count(*) FROM gone)
+    FROM type WHERE w.type_id = type.id AND w.namespace = $13 RETURNING true
+)
+SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM moved) AS moved,
+    CASE WHEN $20::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
+"""
+COUNT = """
+UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4 WHERE type_id = $1 AND namespace = $2
+"""
+REPAIRED = "UPDATE watches SET repairs = repairs + $3 WHERE type_id = $1 AND namespace = $2"
