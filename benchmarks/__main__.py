@@ -28,7 +28,7 @@ SECONDS = 5.0
 CLUSTER_OBJECTS = 20_000
 """At most so many for what needs a cluster, which is held in memory."""
 RATES = (100, 1_000)
-CHANGING_SECONDS, READERS = 15, 4
+CHANGING_SECONDS, READERS, PAGES_A_SECOND = 15, 4, 100
 WORST = 15
 
 Figures = dict[str, Any]
@@ -52,7 +52,7 @@ async def run(arguments: argparse.Namespace) -> Figures:
         print(f"first list: {stored.writer:,.0f} objects/s by the writer, {stored.copy:,.0f} by COPY")
         figures["first-list"] = asdict(stored)
     if "changes" in arguments.only:
-        sustained = [await latency.sustain(objects, rate, CHANGING_SECONDS, READERS) for rate in RATES]
+        sustained = [await latency.sustain(objects, rate, CHANGING_SECONDS, READERS, PAGES_A_SECOND) for rate in RATES]
         print(*sustained, sep="\n")
         bars["visible_p95_ms"] = sustained[-1].p95
         figures["changes"] = [asdict(each) for each in sustained]

@@ -1,7 +1,7 @@
 """How long it takes from a change in the cluster until it is served.
 
 Without --rate: single changes, one after the other, from the start of the PATCH to the end of the first answer that
-has its outcome. With --rate: so many changes a second, while readers read page after page; then a change counts from
+has its outcome. With --rate: so many changes a second, while readers ask for pages; then a change counts from
 the moment when it was due, whether or not it was made in time, to the end of the first answer that has it.
 """
 
@@ -164,8 +164,12 @@ class Schedule:
         return self.start + change / self.rate
 
 
-async def sustain(objects: int, rate: int, seconds: int, readers: int) -> Sustained:
-    """Make so many changes a second for so many seconds, beside readers of whom every other wants whole objects."""
+async def sustain(objects: int, rate: int, seconds: int, readers: int, pages_a_second: float) -> Sustained:
+    """Make so many changes a second for so many seconds, beside readers of whom every other wants whole objects.
+
+    Together they ask for so many pages a second; 0: for as many as they get, which leaves nothing of the machine.
+    """
+    every = readers / pages_a_second if pages_a_second else 0.0
     orders, cluster_end = multiprocessing.get_context("spawn").Pipe()
     async with running(objects, partial(_changing_cluster, orders, cluster_end)) as system:
         await system.until_ready()
@@ -174,7 +178,7 @@ async def sustain(objects: int, rate: int, seconds: int, readers: int) -> Sustai
         schedule = Schedule(time.monotonic() + 0.5, rate, rate * seconds)
         orders.send(schedule)
         async with asyncio.timeout(seconds + PATIENCE), asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(_read(system, pages, raw=number % 2 == 1)) for number in range(readers)]
+            beside = [tasks.create_task(_read(system, pages, every, raw=number % 2 == 1)) for number in range(readers)]
             beside.append(tasks.create_task(_weigh(system, sizes)))
             waits = await _visible(system, schedule)
             ended, most_late = await asyncio.to_thread(orders.recv)
@@ -223,11 +227,14 @@ async def _visible(system: Running, schedule: Schedule) -> list[float]:
     return waits
 
 
-async def _read(system: Running, pages: dict[bool, list[float]], *, raw: bool) -> None:
-    """Walk through all panels, newest first, again and again; note how long each page took."""
+async def _read(system: Running, pages: dict[bool, list[float]], every: float, *, raw: bool) -> None:
+    """Walk through all panels, newest first, again and again, a page `every` so many seconds; note how long it took."""
     query = {"group": GROUP, "resource": RESOURCE, "namespace": "*", "limit": "50", "raw": str(raw).lower()}
     cursor: str | None = None
+    due = time.monotonic()
     while True:
+        due = max(due + every, time.monotonic())
+        await asyncio.sleep(due - time.monotonic())
         asked = time.monotonic()
         parameters = query if cursor is None else {**query, "cursor": cursor}
         async with system.session.get(f"{system.service}/resources", params=parameters, headers=_login()) as response:
@@ -349,11 +356,20 @@ def main() -> None:
     parser.add_argument("--rate", type=int, metavar="N", help="make N changes a second instead")
     parser.add_argument("--seconds", type=int, default=60, help="for how long, with --rate; default: 60")
     parser.add_argument("--readers", type=int, default=4, help="that read meanwhile, with --rate; default: 4")
+    parser.add_argument(
+        "--pages",
+        type=float,
+        default=100,
+        metavar="N",
+        help="a second, of all readers; 0: as many as they get; default: 100",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     arguments = parser.parse_args()
     figures: Figures | Sustained
     if arguments.rate:
-        figures = asyncio.run(sustain(arguments.objects, arguments.rate, arguments.seconds, arguments.readers))
+        figures = asyncio.run(
+            sustain(arguments.objects, arguments.rate, arguments.seconds, arguments.readers, arguments.pages)
+        )
     else:
         figures = asyncio.run(measure(arguments.objects, arguments.changes))
     print(figures)
