@@ -2,7 +2,8 @@
 
 A page is walked along an index in its order, from a position on, and costs what it returns. Several stretches (types,
 namespaces) are merged as they are walked. Filters are tried on the way, for a bounded number of rows; where their
-matches are too thin on the ground, all matches are collected through the filter's own index and sorted.
+matches are too thin on the ground, all matches are collected through the filter's own index and sorted; of very many
+only those that lie before the end of the page, which a few of them tell.
 """
 
 from __future__ import annotations
@@ -24,9 +25,16 @@ WALK_BASE, WALK_PER_ROW = 1000, 20
 FIRST_STEPS = 8
 """The share of these that is tried first, and tells whether it is worth while to go on."""
 
-PLANNING = {"enable_sort": "off", "plan_cache_mode": "force_generic_plan"}
+PLANNING = {
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+}
 """Settings for connections that pages are read on. Where an index has the order of a stretch, PostgreSQL shall walk it,
-though it may think that the stretch is short and can as well be sorted; and it need not think twice about it."""
+though it may think that the stretch is short and can as well be sorted; and it need not think twice about it. Compiling
+a statement or starting workers would take longer than a page."""
 
 _OBJECT = """
 SELECT {columns}, {payload} FROM resources r WHERE cluster = $1 AND type_id = ANY ($2::integer[]) AND uid = $3
@@ -55,14 +63,32 @@ async def _found(connection: Connection, query: Query) -> list[asyncpg.Record]:
                 return answer.found
         return (await _ask(connection, query, StatementMaker(query).ordered())).found
     if filters.name is None and filters.composition_id is None:
-        answer = await _ask(connection, query, StatementMaker(query).walked(steps // FIRST_STEPS))
-        if not answer.complete and len(answer.found) * FIRST_STEPS > query.limit:
-            answer = await _ask(connection, query, StatementMaker(query).walked(steps))
-        if not answer.complete and filters.since is not None and not in_order:
-            answer = await _ask(connection, query, StatementMaker(query).recent(steps))
+        answer = await _walked(connection, query, steps)
+        if not answer.complete and StatementMaker(query).has_terms:
+            answer = await _matched(connection, query, steps)
         if answer.complete:
             return answer.found
     return (await _ask(connection, query, StatementMaker(query).matched())).found
+
+
+async def _walked(connection: Connection, query: Query, steps: int) -> _Answer:
+    """Walk some rows first, and go on if that promises to fill the page."""
+    answer = await _ask(connection, query, StatementMaker(query).walked(steps // FIRST_STEPS))
+    if answer.complete or len(answer.found) * FIRST_STEPS <= query.limit:
+        return answer
+    return await _ask(connection, query, StatementMaker(query).walked(steps))
+
+
+async def _matched(connection: Connection, query: Query, steps: int) -> _Answer:
+    """Collect some matches; if these are not all, only those as far as the page can reach."""
+    answer = await _ask(connection, query, StatementMaker(query).few_matched(2 * steps))
+    if answer.complete:
+        return answer
+    end = _position(query.sort, answer.found[0]) if answer.found else None
+    if end is None and query.after is None:
+        return answer
+    answer = await _ask(connection, query, StatementMaker(query).matched_up_to(end))
+    return answer._replace(complete=end is None or len(answer.found) > query.limit)
 
 
 class _Answer(NamedTuple):

@@ -8,18 +8,20 @@ in it are bounds, rounded to powers of two.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
-from presenter.cache.query import Query, Sort
+from presenter.cache.query import Position, Query, Sort
 from presenter.cache.scope import Leg
 
 MANY = 64
-"""More legs than this are looked at as their types, and what lies in other namespaces is passed over.
+"""More legs than this are looked at as their types: few namespaces of each side by side, otherwise by passing over what
+lies in others.
 
 More stretches than this are walked side by side: in a merge each has its part of the statement, and of its plan.
 """
@@ -27,7 +29,11 @@ More stretches than this are walked side by side: in a merge each has its part o
 TRIGRAM = 3
 """The shortest part of a name that can be looked up."""
 
+_PIECES = 8
+"""So many threes of letters of a part of a name are looked up at most."""
+
 Statement = tuple[str, list[Any]]
+T = TypeVar("T")
 
 # Keys first, documents last: only the rows of the page are read whole, from the places where they were found.
 _PAGE = """
@@ -41,11 +47,15 @@ _WALK = """
 SELECT row.* FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN LATERAL (
     SELECT * FROM (
         SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
-            SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at FROM resources
-            WHERE {within} ORDER BY {order} LIMIT {depth}
+            {rows} ORDER BY {order} LIMIT {depth}
         ) AS walked
     ) AS walked WHERE found OR last LIMIT {limit}
 ) AS row
+"""
+
+_ROWS = """
+SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at, {namespaces} AS in_namespace
+FROM resources WHERE {within}
 """
 
 # The same of a few stretches, as if they were one: a merge of index scans, which reads no row before it is wanted. Ties
@@ -58,50 +68,45 @@ SELECT * FROM (
 ) AS walked WHERE found OR last ORDER BY {order} FETCH FIRST ({limit}) ROWS WITH TIES
 """
 
-_BRANCH = """
-SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at, {namespaces} AS in_namespace
-FROM resources WHERE type_id = {type} AND {within} ORDER BY {order}
-"""
-
-# The same of stretches that follow each other in the order: one after the other, until there is a page.
+# The same of namespaces, which follow each other in the order: one after the other, the types side by side in each.
+# Rows that differ by their type only come in any order, so that some more are taken.
 _WALK_ON = """
 SELECT * FROM (
     SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
-        SELECT row.* FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN LATERAL (
-            SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at FROM resources
-            WHERE {within} ORDER BY {order} LIMIT {depth}
-        ) AS row LIMIT {depth}
+        SELECT row.* FROM unnest({namespaces}, {types}, {from_namespaces}, {from_names}, {from_uids})
+            AS stretch (in_namespace, in_types, from_namespace, from_name, from_uid)
+        CROSS JOIN LATERAL (SELECT * FROM ({branches}) AS branch ORDER BY {order} LIMIT {depth}) AS row LIMIT {depth}
     ) AS walked
 ) AS walked WHERE found OR last LIMIT {limit}
 """
 
-# Nothing is known of what lies beyond the first row at which a walk gave up.
+# Nothing is known of what lies beyond the first row at which a walk gave up, nor of what differs by its type only.
 _MERGE = """
-SELECT * FROM (
-    SELECT row.*, bool_or(last) OVER (ORDER BY {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS beyond
+SELECT place, {keys}, found AND beyond IS NOT TRUE AS found, last FROM (
+    SELECT row.*, bool_or(last) OVER (ORDER BY {ties} GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
     FROM ({parts}) AS row
-) AS row WHERE beyond IS NOT TRUE ORDER BY {order} LIMIT {limit}
-"""
-
-# What was found in another order than the page's, provided that all of it was; otherwise where that was given up.
-_ALL_OR_NOTHING = """
-SELECT place, {keys}, found AND NOT given_up AS found, last FROM (
-    SELECT row.*, bool_or(last) OVER () AS given_up FROM ({parts}) AS row
-) AS row WHERE last OR NOT given_up ORDER BY {order} LIMIT {limit}
+) AS row WHERE last OR beyond IS NOT TRUE ORDER BY {order} LIMIT {limit}
 """
 
 # All matches through an index of the filter's. OFFSET 0 keeps every other condition out of there: the planner would
 # look it up in an index of its own, from end to end. Terms are hashes, so that all is compared once more.
 _MATCH = """
-SELECT place, {keys}, true AS found, false AS last FROM (
-    SELECT *, {terms} AS terms FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace)
-) AS stretch CROSS JOIN LATERAL (
+SELECT place, {keys}, type_id = in_type AND {filters} AS found
+FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN LATERAL (
     SELECT ctid AS place, {key_columns}, type_id, namespace, name, labels, updated_at, composition_id
     FROM resources WHERE {indexed} OFFSET 0
-) AS row WHERE type_id = in_type AND {filters}
+) AS row
 """
 
-_FIRST = "SELECT * FROM ({parts}) AS row ORDER BY {order} LIMIT {limit}"
+_FIRST = "SELECT *, false AS last FROM ({parts}) AS row WHERE found ORDER BY {order} LIMIT {limit}"
+
+# When there are more than a few, these tell how far is far enough: to where as many lie as there can be on the page.
+_FIRST_OF_FEW = """
+SELECT place, {keys}, found AND (NOT more OR number = {limit}) AS found, more AS last FROM (
+    SELECT *, count(*) OVER () = {few} AS more, row_number() OVER (ORDER BY found DESC, {order}) AS number
+    FROM (SELECT * FROM ({parts}) AS row LIMIT {few}) AS row
+) AS row WHERE CASE WHEN more THEN number IN (1, {limit}) ELSE found END ORDER BY found DESC, {order} LIMIT {limit}
+"""
 
 COLUMNS = "r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id"
 
@@ -117,13 +122,11 @@ class _Stretches:
     """Stretches of one kind of index: whole types, or (`within`) namespaces of types.
 
     The namespaces of a whole type are those that are wanted of it, as the keys of a JSON object; None: all.
-    `consecutive`: they follow each other in the order of the page.
     """
 
     types: list[int]
     namespaces: list[str] | list[bytes | None]
     within: bool
-    consecutive: bool = False
 
     @property
     def picky(self) -> bool:
@@ -131,9 +134,13 @@ class _Stretches:
         return not self.within and any(namespaces is not None for namespaces in self.namespaces)
 
     def padded(self) -> list[tuple[int | None, Any]]:
-        """Each stretch, and up to the next power of two such as nothing is on: that is as many statements fewer."""
-        missing = (1 << (len(self.types) - 1).bit_length()) - len(self.types)
-        return [*zip(self.types, self.namespaces, strict=True), *[(None, None)] * missing]
+        """Each stretch, and up to the next power of two such as nothing is on."""
+        return [pair or (None, None) for pair in _padded(list(zip(self.types, self.namespaces, strict=True)))]
+
+
+def _padded(values: Sequence[T]) -> list[T | None]:
+    """Up to the next power of two with None: that is as many statements fewer."""
+    return [*values, *[None] * ((1 << (len(values) - 1).bit_length()) - len(values))]
 
 
 def _types(legs: Sequence[Leg]) -> _Stretches:
@@ -171,62 +178,83 @@ class StatementMaker:
         self._filters = self._conditions()
 
     def ordered(self) -> Statement:
-        """Walk every leg for a page of rows, whatever they are like: it finds all there is."""
-        stretches = self._consecutive_legs() or _legs(self._query.legs)
-        return self._walked(stretches, 1 << (self._query.limit + 1).bit_length())
+        """Walk every leg for a page of rows, whatever they are like: it finds all there is.
+
+        Besides the page and one more there may be rows that differ by their type only: from the position, and from the
+        last row, of which nothing is known.
+        """
+        page = 1 << (self._query.limit + 1 + 2 * len(self._type_ids)).bit_length()
+        return self._walked(_legs(self._query.legs), page, page)
 
     def walked(self, rows: int) -> Statement:
         """Walk about so many rows."""
-        stretches = self._consecutive_legs() or self._stretches_to_search()
-        apart = 1 if any(some.consecutive for some in stretches) or _can_merge(stretches) else _count(stretches)
-        return self._walked(stretches, _rounded(rows / apart))
-
-    def recent(self, rows: int) -> Statement:
-        """Collect what was updated since, and sort it; given up where a stretch has more than so many rows of that."""
-        since, after = self._filters["since"], self._after(self._keys)
-        parts = [
-            self._walk(some, _rounded(rows), since, "updated_at DESC, uid DESC", after)
-            for some in self._stretches_to_search()
-        ]
-        return self._page(_ALL_OR_NOTHING, parts)
+        stretches = self._stretches_to_search()
+        return self._walked(stretches, _rounded(rows), _rounded(min(rows, 2 * rows / _count(stretches))))
 
     def matched(self) -> Statement:
         """Collect what matches, through the index of the filter that has one, and sort it."""
-        own = next((self._filters[name] for name in ("name", "composition_id") if name in self._filters), None)
-        terms = self._terms() if own is None else None
-        after = self._after(self._keys)
-        parts = [
-            _MATCH.format(
-                keys=", ".join(self._keys),
-                key_columns=", ".join(self._key_columns),
-                terms=terms or "NULL",
-                indexed=f"{TERMS} @> stretch.terms" if terms else f"{_within(some)} AND {own or self._since()}",
-                filters=self._all_filters(some.picky, after),
-                **self._unnested(some),
-            )
-            for some in ([_types(self._query.legs)] if terms else self._stretches_to_search())
-        ]
+        if self._own_filter() is None and self.has_terms:
+            return self._page(_FIRST, self._matches_of_terms())
+        found = self._own_filter() or self._since()
+        parts = [self._matches(some, f"{_within(some)} AND {found}") for some in self._stretches_to_search()]
         return self._page(_FIRST, parts)
+
+    def few_matched(self, few: int) -> Statement:
+        """The same through the index of terms; when there are as many as that, find only how far is far enough."""
+        return self._page(_FIRST_OF_FEW, self._matches_of_terms(), few=_rounded(few))
+
+    def matched_up_to(self, end: Position | None) -> Statement:
+        """The same through the index of terms and that of the order, from the position to an end, if there is one."""
+        columns = [key.sql for key in self._query.sort.keys]
+        until = "true" if end is None else self._compared(columns, end, "<=", ">=")
+        return self._page(_FIRST, self._matches_of_terms(self._after(columns), until))
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether there is something to ask the index of terms for."""
+        filters = self._query.filters
+        return bool(filters.labels) or len(filters.name_contains or "") >= TRIGRAM
 
     # -- where to look -------------------------------------------------------------------------------------------------
 
-    def _consecutive_legs(self) -> list[_Stretches]:
-        """The legs in the page's order, when that is the order of their namespaces; from where the last page ended."""
-        query = self._query
-        if query.sort is not Sort.NAMESPACE_AND_NAME or any(leg.namespace is None for leg in query.legs):
-            return []
-        if len({leg.type_id for leg in query.legs}) > 1:
-            return []
-        namespaces = sorted({leg.namespace or "" for leg in query.legs}, reverse=query.descending)
-        if query.after is not None:
-            here = str(query.after[0])
-            namespaces = [name for name in namespaces if (name <= here if query.descending else name >= here)]
-        type_id = query.legs[0].type_id
-        return [_Stretches([type_id] * len(namespaces), namespaces, within=True, consecutive=True)]
+    @property
+    def _type_ids(self) -> list[int]:
+        return sorted({leg.type_id for leg in self._query.legs})
+
+    @property
+    def _namespaces(self) -> list[str]:
+        return sorted({leg.namespace or "" for leg in self._query.legs}, reverse=self._query.descending)
+
+    def _are_in_order(self) -> bool:
+        """Whether the page's order is that of the namespaces, each of few types."""
+        whole = any(leg.namespace is None for leg in self._query.legs)
+        return self._query.sort is Sort.NAMESPACE_AND_NAME and not whole and len(self._type_ids) <= MANY
+
+    def _are_few(self) -> bool:
+        """Whether there are many legs, but only few namespaces to each type."""
+        whole = any(leg.namespace is None for leg in self._query.legs)
+        return len(self._query.legs) > MANY >= len(self._namespaces) and not whole
+
+    def _start(self, namespace: str) -> tuple[str, str, str] | None:
+        """Where in the order by namespace and name to begin within a namespace; None: the last page was beyond it."""
+        if self._query.after is not None:
+            here, name, uid, _ = map(str, self._query.after)
+            if namespace == here:
+                return here, name, uid
+            if (namespace > here) is self._query.descending:
+                return None
+        # In descending order that is the least of what is greater.
+        return namespace + "\x01" if self._query.descending else namespace, "", ""
 
     def _stretches_to_search(self) -> list[_Stretches]:
         legs = self._query.legs
         return [_types(legs)] if len(legs) > MANY else _legs(legs)
+
+    def _stretches_to_match(self) -> list[_Stretches]:
+        """Types, since terms are of a type: the whole ones and the others apart, which are found by an index more."""
+        legs = self._query.legs
+        kinds = ([leg for leg in legs if leg.namespace is None], [leg for leg in legs if leg.namespace is not None])
+        return [_types(kind) for kind in kinds if kind]
 
     # -- the pieces ----------------------------------------------------------------------------------------------------
 
@@ -234,56 +262,144 @@ class StatementMaker:
         self._arguments.append(value)
         return f"${len(self._arguments)}::{type}"
 
-    def _walked(self, stretches: Sequence[_Stretches], rows: int) -> Statement:
-        within = self._walked_part()
-        if _can_merge(stretches):
-            return self._page(_MERGE, [self._walk_merged(stretches, rows, within)])
-        order = self._ordered([key.sql for key in self._query.sort.keys])
-        return self._page(_MERGE, [self._walk(some, rows, within, order, "true") for some in stretches])
+    def _walked(self, stretches: Sequence[_Stretches], rows: int, rows_of_each: int) -> Statement:
+        """Walk so many rows side by side, or so many of each stretch."""
+        if self._are_in_order():
+            part = [self._walk_on(rows)]
+        elif self._are_few():
+            part = [self._walk_types(rows_of_each)]
+        elif 1 < _count(stretches) <= MANY:
+            part = [self._walk_merged(stretches, rows)]
+        else:
+            part = [self._walk(some, rows_of_each) for some in stretches]
+        return self._page(_MERGE, part)
 
     def _walked_part(self) -> str:
         """Where the walk along an index begins, and where it ends."""
         after = self._after([key.sql for key in self._query.sort.keys])
         return f"{after} AND {self._since()}" if self._query.sort is Sort.UPDATED_AT else after
 
-    def _walk_merged(self, stretches: Sequence[_Stretches], rows: int, within: str) -> str:
-        order = self._ordered(self._keys[:-1])
-        key_columns = ", ".join(self._key_columns)
-        branches = [
-            _BRANCH.format(
-                key_columns=key_columns,
-                type=self._argument(type_id, "integer"),
-                namespaces="NULL::jsonb" if some.within else self._argument(namespaces, "jsonb"),
-                within=f"namespace = {self._argument(namespaces, 'text')} AND {within}" if some.within else within,
-                order=order,
+    def _walk_merged(self, stretches: Sequence[_Stretches], rows: int) -> str:
+        within = self._walked_part()
+        merged = [
+            self._rows(
+                f"type_id = {self._argument(type_id, 'integer')} AND "
+                + (self._within_one(namespaces, within) if some.within else within),
+                "NULL::jsonb" if some.within else self._argument(namespaces, "jsonb"),
             )
             for some in stretches
             for type_id, namespaces in some.padded()
         ]
         return _WALK_MERGED.format(
             keys=", ".join(self._keys),
-            filters=self._all_filters(any(some.picky for some in stretches), "true"),
-            branches=" UNION ALL ".join(f"({branch})" for branch in branches),
-            order=order,
+            filters=self._all_filters(any(some.picky for some in stretches), self._after(self._keys)),
+            branches=self._side_by_side(merged),
+            order=self._ordered(self._keys[:-1]),
             depth=rows,
             limit=self._limit,
         )
 
-    def _walk(self, some: _Stretches, rows: int, within: str, order: str, also: str) -> str:
-        return (_WALK_ON if some.consecutive else _WALK).format(
+    def _within_one(self, namespace: str | None, within: str) -> str:
+        if self._query.sort is not Sort.NAMESPACE_AND_NAME:
+            return f"namespace = {self._argument(namespace, 'text')} AND {within}"
+        start = None if namespace is None else self._start(namespace)
+        values = (self._argument(value, "text") for value in start or (None, None, None))
+        return self._from(", ".join(values), self._argument(namespace, "text"))
+
+    def _walk_on(self, rows: int) -> str:
+        wanted: dict[str, dict[int, int]] = {name: {} for name in self._namespaces if self._start(name) is not None}
+        for leg in self._query.legs:
+            wanted.get(leg.namespace or "", {})[leg.type_id] = 1
+        starts = [self._start(namespace) or ("", "", "") for namespace in wanted]
+        within = self._from("from_namespace, from_name, from_uid", "in_namespace")
+        types = [self._argument(type_id, "integer") for type_id in _padded(self._type_ids)]
+        merged = [self._rows(f"type_id = {type_id} AND in_types ? {type_id}::text AND {within}") for type_id in types]
+        return _WALK_ON.format(
             keys=", ".join(self._keys),
-            key_columns=", ".join(self._key_columns),
-            filters=self._all_filters(some.picky, also),
-            within=f"{_within(some)} AND {within}",
-            order=order,
+            filters=self._all_filters(False, self._after(self._keys)),
+            namespaces=self._argument(list(wanted), "text[]"),
+            types=self._argument([msgspec.json.encode(types) for types in wanted.values()], "jsonb[]"),
+            from_namespaces=self._argument([start[0] for start in starts], "text[]"),
+            from_names=self._argument([start[1] for start in starts], "text[]"),
+            from_uids=self._argument([start[2] for start in starts], "text[]"),
+            branches=self._side_by_side(merged),
+            order=self._ordered(self._keys[:-1]),
+            depth=rows,
+            limit=f"{self._limit} + {len(merged) - 1}",
+        )
+
+    def _walk_types(self, rows: int) -> str:
+        """One type after the other, its namespaces side by side."""
+        within = f"type_id = in_type AND {self._walked_part()}"
+        namespaces = [self._argument(name, "text") for name in _padded(self._namespaces)]
+        merged = [self._rows(f"namespace = {name} AND in_namespace ? {name} AND {within}") for name in namespaces]
+        rows_of_type = f"SELECT * FROM ({self._side_by_side(merged)}) AS branch"
+        return self._walked_apart(_types(self._query.legs), rows_of_type, self._keys[:-1], rows, picky=False)
+
+    def _walk(self, some: _Stretches, rows: int) -> str:
+        order = [key.sql for key in self._query.sort.keys]
+        rows_of_each = self._rows(f"{_within(some)} AND {self._walked_part()}", "stretch.in_namespace")
+        return self._walked_apart(some, rows_of_each, order, rows, picky=some.picky)
+
+    def _walked_apart(
+        self, some: _Stretches, rows_of_each: str, order: Sequence[str], rows: int, *, picky: bool
+    ) -> str:
+        return _WALK.format(
+            keys=", ".join(self._keys),
+            rows=rows_of_each,
+            filters=self._all_filters(picky, "true"),
+            order=self._ordered(order),
             depth=rows,
             limit=self._limit,
             **self._unnested(some),
         )
 
-    def _page(self, merge: str, parts: Sequence[str]) -> Statement:
+    def _rows(self, within: str, namespaces: str = "NULL::jsonb") -> str:
+        return _ROWS.format(key_columns=", ".join(self._key_columns), within=within, namespaces=namespaces)
+
+    def _side_by_side(self, merged: Sequence[str]) -> str:
+        order = self._ordered([key.sql for key in self._query.sort.keys][:-1])
+        return " UNION ALL ".join(f"({rows} ORDER BY {order})" for rows in merged)
+
+    def _from(self, start: str, namespace: str) -> str:
+        """One namespace in the order by namespace and name, from a start on: a range with one beginning and one end.
+
+        Given a namespace and a position, PostgreSQL would begin at either.
+        """
+        onwards, back = ("<=", ">=") if self._query.descending else (">=", "<=")
+        return f"(namespace, name, uid) {onwards} ({start}) AND namespace {back} {namespace}"
+
+    def _matches_of_terms(self, *stretch: str) -> list[str]:
+        """Where other conditions narrow it down, they are looked up, too: only what all lead to is read."""
+        parts = []
+        for some in self._stretches_to_match():
+            also = [*stretch]
+            if some.picky and max(Counter(leg.type_id for leg in self._query.legs).values()) <= MANY:
+                also.append("namespace = ANY (ARRAY(SELECT jsonb_object_keys(in_namespace)))")
+            if also:
+                also.append("type_id = in_type")
+            parts.append(self._matches(some, " AND ".join([f"{TERMS} @> ({self._terms()})", *also])))
+        return parts
+
+    def _matches(self, some: _Stretches, indexed: str) -> str:
+        return _MATCH.format(
+            keys=", ".join(self._keys),
+            key_columns=", ".join(self._key_columns),
+            indexed=indexed,
+            filters=self._all_filters(some.picky, self._after(self._keys)),
+            **self._unnested(some),
+        )
+
+    def _page(self, merge: str, parts: Sequence[str], **more: int) -> Statement:
         order, keys = self._ordered(self._keys), ", ".join(self._keys)
-        page = merge.format(parts=" UNION ALL ".join(parts), keys=keys, order=order, limit=self._limit)
+        page = merge.format(
+            parts=" UNION ALL ".join(parts),
+            keys=keys,
+            order=order,
+            ties=self._ordered(self._keys[:-1]),
+            limit=self._limit,
+            **more,
+        )
         documents = payload(raw=self._query.raw, status=self._query.status)
         return _PAGE.format(columns=COLUMNS, payload=documents, keys=keys, page=page, order=order), self._arguments
 
@@ -297,11 +413,12 @@ class StatementMaker:
         return ", ".join(f"{key} {'DESC' if self._query.descending else 'ASC'}" for key in keys)
 
     def _after(self, keys: Sequence[str]) -> str:
-        if self._query.after is None:
-            return "true"
-        position = zip(self._query.sort.keys, self._query.after, strict=True)
-        values = ", ".join(self._argument(value, key.type) for key, value in position)
-        return f"({', '.join(keys)}) {'<' if self._query.descending else '>'} ({values})"
+        return "true" if self._query.after is None else self._compared(keys, self._query.after, ">", "<")
+
+    def _compared(self, keys: Sequence[str], position: Position, ascending: str, descending: str) -> str:
+        values = zip(self._query.sort.keys, position, strict=True)
+        there = ", ".join(self._argument(value, key.type) for key, value in values)
+        return f"({', '.join(keys)}) {descending if self._query.descending else ascending} ({there})"
 
     def _conditions(self) -> dict[str, str]:
         """What every row must fulfil, by the filters' names."""
@@ -332,14 +449,24 @@ class StatementMaker:
     def _since(self) -> str:
         return self._filters.get("since", "true")
 
-    def _terms(self) -> str | None:
-        """What the index of terms is to be asked for, of each type; None: nothing that it knows of."""
-        filters = self._query.filters
-        part = filters.name_contains or ""
-        if not filters.labels and len(part) < TRIGRAM:
-            return None
-        labels = msgspec.json.encode(dict(filters.labels or ()))
-        return f"resource_terms(in_type, {self._argument(part, 'text')}, {self._argument(labels, 'jsonb')})"
+    def _own_filter(self) -> str | None:
+        """The condition of a filter that finds little through an index of its own."""
+        return next((self._filters[name] for name in ("name", "composition_id") if name in self._filters), None)
+
+    def _terms(self) -> str:
+        """What the index of terms is to be asked for, of each type.
+
+        Of a part of a name not every three letters, since some of these are in most names: only all its letters.
+        """
+        part = self._query.filters.name_contains or ""
+        pieces = [part[start : start + TRIGRAM] for start in range(0, len(part) - TRIGRAM, TRIGRAM)]
+        asked = [(piece, b"{}") for piece in [*pieces, part[-TRIGRAM:]][-_PIECES:] if len(piece) == TRIGRAM]
+        if self._query.filters.labels:
+            asked.append(("", msgspec.json.encode(dict(self._query.filters.labels))))
+        return " || ".join(
+            f'resource_terms(in_type, {self._argument(name, "text")} COLLATE "C", {self._argument(labels, "jsonb")})'
+            for name, labels in asked
+        )
 
 
 def _within(some: _Stretches) -> str:
@@ -348,10 +475,6 @@ def _within(some: _Stretches) -> str:
 
 def _count(stretches: Sequence[_Stretches]) -> int:
     return sum(len(some.types) for some in stretches)
-
-
-def _can_merge(stretches: Sequence[_Stretches]) -> bool:
-    return 1 < _count(stretches) <= MANY and not any(some.consecutive for some in stretches)
 
 
 def _rounded(rows: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,6 +70,17 @@ def matches(filters: Filters, row: Row, labels: dict[str, str]) -> bool:
     )
 
 
+def plain_answer(stored: Sequence[Row], labels: dict[str, dict[str, str]], query: Query) -> list[Row]:
+    """What the pages of a query are together; labels by type id and uid."""
+    found = [
+        row
+        for row in stored
+        if any(leg.type_id == row.type_id and leg.namespace in (None, row.namespace) for leg in query.legs)
+        and matches(query.filters, row, labels[f"{row.type_id} {row.uid}"])
+    ]
+    return sorted(found, key=lambda row: sort_key(query.sort, row, "test"), reverse=query.descending)
+
+
 async def fill(writer: Writer, watch: Watch, content: Sequence[Object]) -> None:
     await writer.begin_list(watch)
     await writer.list_page(watch, content)
@@ -126,14 +138,35 @@ async def test_all_pages_together_are_the_plain_answer(
     sort, descending = data.draw(st.sampled_from(Sort)), data.draw(st.booleans())
     found = await all_pages(pool, Query(legs, sort, descending, data.draw(st.integers(1, 7)), question))
 
-    expected = [
-        row
-        for row in stored
-        if any(leg.type_id == row.type_id and leg.namespace in (None, row.namespace) for leg in legs)
-        and matches(question, row, labels[f"{row.type_id} {row.uid}"])
+    assert found == plain_answer(stored, labels, Query(legs, sort, descending, 1, question))
+
+
+@pytest.mark.parametrize("many", [1, 2, 4, 64])
+@pytest.mark.parametrize("sort", Sort)
+async def test_the_same_objects_in_several_types_and_namespaces(
+    writer: Writer, pool: Pool, watches: list[Watch], monkeypatch: pytest.MonkeyPatch, sort: Sort, many: int
+) -> None:
+    """Each uid is there in three types, so that only the type tells the rows apart, and some legs are empty."""
+    monkeypatch.setattr(pages, "WALK_BASE", 8)
+    monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
+    monkeypatch.setattr(statements, "MANY", many)
+    monkeypatch.setattr(pages, "MANY", many)
+    content = [
+        make_object(number, namespace=NAMESPACES[number % 3], name=f"abc-{number % 4}", labels=LABELS[number % 3 + 1])
+        for number in range(30)
     ]
-    expected.sort(key=lambda row: sort_key(sort, row, "test"), reverse=descending)
-    assert found == expected
+    cards = await writer.declare(replace(PANELS, resource="cards", kind="Card"))
+    types = [watch.type_id for watch in (*watches[:2], *cards)]
+    for watch in (*watches[:2], *cards):
+        await fill(writer, watch, content)
+    stored = await all_pages(pool, Query(tuple(map(Leg, types)), Sort.NAME, False, 5000))
+    labels = {f"{type_id} {object.uid}": msgspec.json.decode(object.labels) for type_id in types for object in content}
+    within = tuple(Leg(type_id, namespace) for type_id in types for namespace in NAMESPACES[1:])
+    questions = [Filters(), Filters(labels=(("app", "a"),)), Filters(name_contains="bc-3"), Filters(since=START)]
+    for legs in (within, within[1:], (Leg(types[0]), *within[3:])):
+        for question, descending in itertools.product(questions, (False, True)):
+            query = Query(legs, sort, descending, 7, question)
+            assert await all_pages(pool, query) == plain_answer(stored, labels, query), query
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

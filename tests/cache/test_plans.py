@@ -75,3 +75,18 @@ async def test_a_page_costs_what_it_returns(pool: Pool, population: Population, 
         assert cost.visited <= allowed, cost
         assert cost.sorted <= allowed, cost
         assert cost.buffers <= 2 * allowed, cost
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_a_page_of_all_types_costs_no_more_rows(pool: Pool, population: Population, scope: str) -> None:
+    """However many stretches there are, of which each is looked for in its index."""
+    costs = await measure(pool, population, lambda shape: shape.scope == scope and shape.types == "all types", runs=0)
+    assert costs
+    stretches = len(population.type_ids) * len(SCOPES[scope])
+    walk = WALK_BASE + WALK_PER_ROW * 50
+    for cost in costs:
+        assert cost.sequential == 0, cost
+        assert cost.visited <= 2 * walk, cost
+        assert cost.sorted <= walk // 2, cost
+        assert cost.buffers <= 2 * walk + 4 * stretches, cost
