@@ -21,6 +21,7 @@ from presenter.cache import schema
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import DatabaseSettings, Settings, parse_duration, variables
 from presenter.errors import ConfigError, PresenterError
+from presenter.restaction.cli import restaction
 
 cli = typer.Typer(
     name="presenter",
@@ -34,6 +35,7 @@ New here? `presenter demo` brings everything up with a sandbox cluster and tells
 
 Settings are environment variables: `presenter settings` lists them.""",
 )
+cli.add_typer(restaction)
 
 
 def main() -> None:

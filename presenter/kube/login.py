@@ -49,7 +49,7 @@ class Login:
     @classmethod
     async def begin(cls, kubeconfig: str | None) -> Login:
         """Raises ConfigError when there is no cluster, or none that can be used."""
-        return cls(kubeconfig, await _log_in(kubeconfig))
+        return cls(kubeconfig, await log_in(kubeconfig))
 
     @property
     def server(self) -> str:
@@ -76,7 +76,7 @@ class Login:
                 return
             try:
                 async with asyncio.timeout(RENEWAL_TIMEOUT):
-                    api = await _log_in(self._kubeconfig)
+                    api = await log_in(self._kubeconfig)
             except (ConfigError, TimeoutError) as error:
                 log.warning("cannot log in to the cluster again", error=str(error) or "it took too long")
                 return
@@ -94,7 +94,8 @@ class Login:
         await self._session.api.close()
 
 
-async def _log_in(kubeconfig: str | None) -> Any:
+async def log_in(kubeconfig: str | None) -> Any:
+    """An ApiClient of kubernetes_asyncio. Raises ConfigError."""
     configuration = Configuration(host="")
     configuration.connection_pool_maxsize = 0  # every watch holds a connection: no limit
     if kubeconfig is None:

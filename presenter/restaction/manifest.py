@@ -1,0 +1,318 @@
+"""RESTActions as they are written: YAML streams, which may be Helm templates, read with the lines everything is on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from presenter.errors import ConfigError
+from presenter.restaction import helm
+
+API_GROUP = "templates.krateo.io"
+KIND = "RESTAction"
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class ManifestError(ConfigError):
+    """A file that is not what it should be; the message says file, line, what came and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The name of a Secret that describes an endpoint."""
+
+    name: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One item of `spec.api`. What may be an expression is as written, with its `${ }`."""
+
+    name: str
+    path: str = ""
+    verb: str = "GET"
+    headers: tuple[str, ...] = ()
+    payload: str | None = None
+    endpoint_ref: Reference | None = None
+    depends_on: str | None = None
+    iterator: str | None = None
+    filter: str | None = None
+    continue_on_error: bool = False
+    error_key: str = "error"
+    export_jwt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestAction:
+    """A RESTAction, with its calls in the order they are written in."""
+
+    name: str
+    namespace: str
+    calls: tuple[Call, ...] = ()
+    filter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document, `index` of its stream. `node` has placeholders where the text has template actions."""
+
+    path: str
+    index: int
+    node: CommentedMap
+    mask: helm.Mask
+
+    @property
+    def kind(self) -> str:
+        """What it is, such as `RESTAction`; "" when it does not say."""
+        return self.text("kind")
+
+    @property
+    def is_restaction(self) -> bool:
+        """Whether it is a RESTAction of Krateo's."""
+        return self.kind == KIND and self.text("apiVersion").partition("/")[0] == API_GROUP
+
+    def get(self, *path: str | int) -> Any:
+        """The node at a path, None when there is none."""
+        node: Any = self.node
+        for step in path:
+            known = isinstance(node, dict) or (isinstance(node, list) and isinstance(step, int) and step < len(node))
+            if not known or (isinstance(node, dict) and step not in node):
+                return None
+            node = node[step]
+        return node
+
+    def text(self, *path: str | int) -> str:
+        """The text at a path with its template actions, "" when there is none."""
+        value = self.get(*path)
+        return self.mask.restore(value) if isinstance(value, str) else ""
+
+    def line(self, *path: str | int) -> int:
+        """The line of the file, from 1, that a path begins on: that of its key. Of what is not there: its parent's."""
+        node: Any = self.node
+        line: int = node.lc.line
+        for step in path:
+            if isinstance(node, CommentedMap) and step in node:
+                line = node.lc.key(step)[0]
+            elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
+                line = node.lc.item(step)[0]
+            else:
+                break
+            node = node[step]
+        return line + 1
+
+    def error(self, message: str, *path: str | int) -> ManifestError:
+        """An error that says where."""
+        return ManifestError(f"{self.path}:{self.line(*path)}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A YAML stream. Documents that are no mapping, as empty ones are, are not among `documents`."""
+
+    path: str
+    text: str
+    documents: tuple[Document, ...]
+
+    @classmethod
+    def read(cls, path: Path | str) -> Manifest:
+        """From a file, `-` is standard input. Raises ManifestError."""
+        if str(path) == "-":
+            return cls.parse(sys.stdin.read())
+        try:
+            return cls.parse(Path(path).read_bytes().decode(), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error}"
+            raise ManifestError(f"{path}: cannot be read: {reason}") from error
+
+    @classmethod
+    def parse(cls, text: str, path: str = "<stdin>") -> Manifest:
+        """From text, which may be a Helm template or JSON. Raises ManifestError."""
+        try:
+            mask = helm.Mask(text)
+            nodes = list(YAML(typ="rt").load_all(mask.text))
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            hint = "; it is a template: see what `helm template` makes of it" if helm.has_action(text) else ""
+            raise ManifestError(f"{path}{line}: not YAML: {mask.restore(error.problem or str(error))}{hint}") from error
+        except (YAMLError, ValueError, RecursionError) as error:
+            raise ManifestError(f"{path}: not YAML: {str(error) or type(error).__name__}") from error
+        mappings = ((index, node) for index, node in enumerate(nodes) if isinstance(node, CommentedMap))
+        return cls(path, text, tuple(Document(path, index, node, mask) for index, node in mappings))
+
+    def restactions(self, name: str | None = None) -> list[Document]:
+        """Its RESTActions, or those with a name."""
+        found = [document for document in self.documents if document.is_restaction]
+        return [document for document in found if name is None or document.text("metadata", "name") == name]
+
+    def only(self, name: str | None = None) -> RestAction:
+        """The one RESTAction there is, or the one with a name. Raises ManifestError when there are none or several."""
+        match self.restactions(name):
+            case [document]:
+                return restaction(document)
+            case []:
+                raise ManifestError(f"{self.path}: there is no RESTAction" + (f" named {name!r}" if name else ""))
+            case several:
+                names = ", ".join(document.text("metadata", "name") for document in several)
+                raise ManifestError(f"{self.path}: there are several RESTActions: choose one with --name: {names}")
+
+
+def files(path: Path) -> list[Path]:
+    """The manifests of a directory and those below it, in order; of a file, the file. Raises ManifestError."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+    if not found:
+        raise ManifestError(f"{path}: there is no {', '.join(_SUFFIXES)} file in this directory")
+    return found
+
+
+def restaction(document: Document) -> RestAction:
+    """What a document says. Raises ManifestError when that is no RESTAction that could be resolved."""
+    if not document.is_restaction:
+        came = f"{document.text('apiVersion') or 'no apiVersion'}, {document.kind or 'no kind'}"
+        raise document.error(f"not a RESTAction of {API_GROUP} but {came}")
+    fields = _Fields(document, ())
+    metadata, spec = fields.child("metadata"), fields.child("spec")
+    action = RestAction(
+        name=metadata.text("name"),
+        namespace=metadata.optional("namespace") or "",
+        calls=tuple(_call(item) for item in spec.items("api")),
+        filter=spec.optional("filter"),
+    )
+    _check_names(document, action.calls)
+    in_order(action.calls, document)
+    return action
+
+
+def in_order(calls: tuple[Call, ...], document: Document | None = None) -> list[Call]:
+    """The calls as they are made: each after the one it depends on, otherwise as written.
+
+    Raises ManifestError, which names the whole circle, when they go round in one.
+    """
+    ordered: list[Call] = []
+    waiting = list(calls)
+    while waiting:
+        done = {call.name for call in ordered}
+        ready = next((call for call in waiting if call.depends_on is None or call.depends_on in done), None)
+        if ready is None:
+            message = f"the calls depend on each other in a circle: {' → '.join(_circle(waiting))}"
+            raise document.error(message, "spec", "api") if document else ManifestError(message)
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
+
+
+def _circle(calls: list[Call]) -> list[str]:
+    needs = {call.name: call.depends_on or "" for call in calls}
+    seen = [calls[0].name]
+    while needs[seen[-1]] not in seen:
+        seen.append(needs[seen[-1]])
+    start = needs[seen[-1]]
+    return [*seen[seen.index(start) :], start]
+
+
+def _call(item: _Fields) -> Call:
+    depends_on, reference = item.optional_child("dependsOn"), item.optional_child("endpointRef")
+    return Call(
+        name=item.text("name"),
+        path=item.optional("path") or "",
+        verb=item.optional("verb") or "GET",
+        headers=tuple(item.texts("headers")),
+        payload=item.optional("payload"),
+        endpoint_ref=Reference(reference.text("name"), reference.text("namespace")) if reference else None,
+        depends_on=depends_on.text("name") if depends_on else None,
+        iterator=(depends_on.optional("iterator") if depends_on else None) or None,
+        filter=item.optional("filter"),
+        continue_on_error=item.flag("continueOnError"),
+        error_key=item.optional("errorKey") or "error",
+        export_jwt=item.flag("exportJwt"),
+    )
+
+
+def _check_names(document: Document, calls: tuple[Call, ...]) -> None:
+    names = [call.name for call in calls]
+    for index, call in enumerate(calls):
+        if call.name in names[:index]:
+            raise document.error(f"there is another call named {call.name!r}", "spec", "api", index, "name")
+        if call.depends_on is not None and call.depends_on not in names:
+            known = ", ".join(names)
+            message = f"depends on {call.depends_on!r}, which is no call of this RESTAction: {known}"
+            raise document.error(message, "spec", "api", index, "dependsOn", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A mapping in a document, whose fields must be what the RESTAction's schema says."""
+
+    document: Document
+    path: tuple[str | int, ...]
+
+    def optional_child(self, key: str) -> _Fields | None:
+        return None if self._value(key) is None else self.child(key)
+
+    def child(self, key: str) -> _Fields:
+        if not isinstance(self._value(key), dict):
+            self._refuse(key, "a mapping")
+        return _Fields(self.document, (*self.path, key))
+
+    def items(self, key: str) -> Iterator[_Fields]:
+        items = self._list(key)
+        for index, item in enumerate(items):
+            if not isinstance(item, dict):
+                self._refuse(key, "a list of mappings", index)
+            yield _Fields(self.document, (*self.path, key, index))
+
+    def texts(self, key: str) -> Iterator[str]:
+        for index, item in enumerate(self._list(key)):
+            if not isinstance(item, str):
+                self._refuse(key, "a list of strings", index)
+            yield self.document.mask.restore(item)
+
+    def text(self, key: str) -> str:
+        text = self.optional(key)
+        if not text:
+            self._refuse(key, "a string, and required")
+        return text
+
+    def optional(self, key: str) -> str | None:
+        value = self._value(key)
+        if value is not None and not isinstance(value, str):
+            self._refuse(key, "a string")
+        return None if value is None else self.document.mask.restore(value)
+
+    def flag(self, key: str) -> bool:
+        value = self._value(key)
+        if value is not None and not isinstance(value, bool):
+            self._refuse(key, "true or false")
+        return bool(value)
+
+    def _list(self, key: str) -> list[Any]:
+        value = self._value(key)
+        if value is not None and not isinstance(value, list):
+            self._refuse(key, "a list")
+        return value or []
+
+    def _value(self, key: str) -> Any:
+        return self.document.get(*self.path, key)
+
+    def _refuse(self, key: str, allowed: str, *below: int) -> NoReturn:
+        where = (*self.path, key, *below)
+        value = self.document.get(*where)
+        name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)[1:]
+        match value:
+            case None:
+                came = "missing"
+            case dict() | list():  # which may be endless to print
+                came = "a mapping" if isinstance(value, dict) else "a list"
+            case _:
+                came = repr(self.document.mask.restore(str(value))[:60])
+        raise self.document.error(f"{name} is {came}: it must be {allowed}", *where)

@@ -1,0 +1,276 @@
+"""What snowplow does with a RESTAction: its calls in order, each with what the ones before it gave.
+
+The same here and there, also where it may surprise: a path, header or payload is the first `${ }` in it or a literal;
+an iterator is jq without `${ }`, gives one array, and each element is the `.` of one request; a call's own filter sees
+the answer under the call's name, and the slice; a refusal that is no Status snowplow knows is no failure, and gives
+nothing. One thing differs: where an expression fails, snowplow sends its error message in its place; here the call
+fails with that message.
+"""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from presenter.restaction.endpoints import EndpointError, Endpoints
+from presenter.restaction.expressions import expression
+from presenter.restaction.jq import Jq, JqError
+from presenter.restaction.manifest import Call, RestAction, in_order
+from presenter.restaction.refusals import refused, status
+from presenter.restaction.sending import LARGEST_ANSWER, SECONDS, Endpoint, Reply, SendError, send
+
+ACCEPT = "Accept: application/json"
+TRACE_HEADER = "X-Krateo-TraceId"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that was sent. `url` is as resolved; `status` 0: no answer; `items` of a list, None of anything else.
+
+    `bytes` are those of the answer's body, before any compression.
+    """
+
+    call: str
+    method: str
+    url: str
+    status: int
+    milliseconds: float
+    bytes: int
+    items: int | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong in a call; `fatal` unless the call has continueOnError."""
+
+    call: str
+    message: str
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What became of a RESTAction: its result, and the context that its filter saw."""
+
+    result: Any
+    context: dict[str, Any]
+    requests: tuple[Request, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a call failed that may not."""
+        return any(problem.fatal for problem in self.problems)
+
+
+def _unobserved(_: Request | Problem) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What resolving needs. `token` is the user's; `observe` is told of each request and problem at once."""
+
+    jq: Jq
+    endpoints: Endpoints
+    token: str | None = field(default=None, repr=False)
+    observe: Callable[[Request | Problem], None] = _unobserved
+    seconds: float = SECONDS
+    largest_answer: int = LARGEST_ANSWER
+
+
+async def resolve(action: RestAction, context: Mapping[str, Any], services: Services) -> Resolved:
+    """Resolve it with a context of its caller's, such as a slice.
+
+    Raises JqError when the filter at the end fails, or gives anything but one result.
+    """
+    run = _Run(services, copy.deepcopy(dict(context)) if action.calls else {})
+    for call in in_order(action.calls):
+        if not await run.call(call):
+            break
+    _drop_managed_fields(run.context)
+    result = run.context if action.filter is None else await _one(services.jq, action.filter, run.context)
+    return Resolved(result, run.context, tuple(run.requests), tuple(run.problems))
+
+
+class _CallFailed(Exception):
+    """A request that came to nothing: `status` is what snowplow puts into the context, None when it takes no notice."""
+
+    def __init__(self, message: str, status: dict[str, Any] | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Run:
+    """One resolving: the context as it grows, and what happened."""
+
+    def __init__(self, services: Services, context: dict[str, Any]) -> None:
+        self.context = context
+        self.requests: list[Request] = []
+        self.problems: list[Problem] = []
+        self._services = services
+        self._trace_id = uuid.uuid4().hex
+
+    async def call(self, call: Call) -> bool:
+        """All requests of a call; False when nothing may come after it."""
+        try:
+            endpoint = await self._services.endpoints.of(call.endpoint_ref)
+        except EndpointError as error:
+            self._problem(call, error.message, fatal=True)
+            return False
+        for value in await self._values(call):
+            try:
+                self._gather(call, await self._answer(call, endpoint, value))
+            except _CallFailed as failure:
+                self._problem(call, str(failure))
+                if failure.status is None:
+                    continue
+                self.context[call.error_key] = failure.status
+                if not call.continue_on_error:
+                    return False
+        return True
+
+    async def _values(self, call: Call) -> list[Any]:
+        """What `.` is in each request of a call."""
+        if call.iterator is None:
+            return [self.context]
+        try:
+            values = await _one(self._services.jq, call.iterator, self.context)
+        except JqError as error:
+            self._problem(call, f"nothing is requested, its iterator fails: {error.message}")
+            return []
+        if not isinstance(values, list):
+            self._problem(call, f"nothing is requested, its iterator gives no array but {_shown(values)}")
+            return []
+        return values
+
+    async def _answer(self, call: Call, endpoint: Endpoint, value: Any) -> Any:
+        """What one request gives, filtered."""
+        try:
+            path = await _text(self._services.jq, call.path, value)
+            headers = [await _text(self._services.jq, header, value) for header in call.headers or (ACCEPT,)]
+            payload = await _text(self._services.jq, call.payload or "", value)
+        except JqError as error:
+            raise _CallFailed(error.message, status(500, error.message)) from error
+        answer = await self._request(call, endpoint, path, self._headers(call, headers), payload)
+        return answer if call.filter is None else await self._filtered(call, call.filter, answer)
+
+    def _headers(self, call: Call, lines: list[str]) -> dict[str, str]:
+        token = self._services.token
+        if token and (call.endpoint_ref is None or call.export_jwt):
+            lines = [*lines, f"Authorization: Bearer {token}"]
+        pairs = (line.partition(":") for line in lines if line.find(":") > 0)
+        named = {name.lower(): (name, value.strip()) for name, _, value in pairs}
+        return dict([(TRACE_HEADER, self._trace_id), *named.values()])
+
+    async def _request(
+        self, call: Call, endpoint: Endpoint, path: str, headers: Mapping[str, str], payload: str
+    ) -> Any:
+        seconds, largest = self._services.seconds, self._services.largest_answer
+        reply, answer, failure = None, None, None
+        try:
+            reply = await send(endpoint, call.verb, path, headers, payload, seconds=seconds, largest=largest)
+            answer = _decoded(reply)
+        except SendError as error:
+            failure = _CallFailed(error.message, status(500, error.message))
+        except _CallFailed as error:
+            failure = error
+        self._record(call, path, reply, answer, str(failure or ""))
+        if failure is not None:
+            raise failure
+        return answer
+
+    def _record(self, call: Call, path: str, reply: Reply | None, answer: Any, error: str) -> None:
+        code, milliseconds, size = (reply.status, reply.milliseconds, len(reply.body)) if reply else (0, 0.0, 0)
+        request = Request(call.name, call.verb, path, code, milliseconds, size, _count(answer), error)
+        self.requests.append(request)
+        self._services.observe(request)
+
+    async def _filtered(self, call: Call, program: str, answer: Any) -> Any:
+        seen = {call.name: answer}
+        if "slice" in self.context:
+            seen["slice"] = self.context["slice"]
+        try:
+            outputs = await self._services.jq.all(program, seen)
+        except JqError as error:
+            self._problem(call, f"its filter fails, the answer stays as it is: {error.message}")
+            return answer
+        if len(outputs) != 1:
+            message = f"its filter gives {len(outputs)} results instead of one"
+            raise _CallFailed(message, status(500, message))
+        return outputs[0]
+
+    def _gather(self, call: Call, result: Any) -> None:
+        """The first result as it is; with a second they become an array, to which arrays add their elements."""
+        if call.name not in self.context:
+            self.context[call.name] = result
+            return
+        there = self.context[call.name]
+        more = result if isinstance(result, list) else [result]
+        self.context[call.name] = [*there, *more] if isinstance(there, list) else [there, *more]
+
+    def _problem(self, call: Call, message: str, *, fatal: bool | None = None) -> None:
+        problem = Problem(call.name, message, not call.continue_on_error if fatal is None else fatal)
+        self.problems.append(problem)
+        self._services.observe(problem)
+
+
+def _decoded(reply: Reply) -> Any:
+    """The JSON of an answer. Raises _CallFailed."""
+    if not reply.ok:
+        raise _CallFailed(f"answered with {reply.status}: {reply.message}", refused(reply.status, reply.body))
+    if "json" not in reply.content_type:
+        message = f'content type "{reply.content_type}" is not allowed'
+        raise _CallFailed(message, status(406, message))
+    try:
+        return msgspec.json.decode(reply.body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        message = f"the answer is not JSON: {error}"
+        raise _CallFailed(message, status(500, message)) from error
+
+
+async def _text(jq: Jq, text: str, value: Any) -> str:
+    """A text with its expression evaluated: a string as it is, anything else as JSON, several outputs one by one."""
+    program = expression(text)
+    if program is None:
+        return text
+    match await jq.all(program, value):
+        case [str(only)]:
+            return only
+        case outputs:
+            return b"".join(map(msgspec.json.encode, outputs)).decode()
+
+
+async def _one(jq: Jq, program: str, value: Any) -> Any:
+    outputs = await jq.all(program, value)
+    if len(outputs) != 1:
+        raise JqError(program, f"gives {len(outputs)} results instead of one")
+    return outputs[0]
+
+
+def _count(answer: Any) -> int | None:
+    items = answer.get("items") if isinstance(answer, dict) else answer
+    return len(items) if isinstance(items, list) else None
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _drop_managed_fields(value: Any) -> None:
+    """In place, wherever they are; without recursion, for an answer may be nested as deep as it likes."""
+    left = [value]
+    while left:
+        match left.pop():
+            case dict() as mapping:
+                mapping.pop("managedFields", None)
+                left.extend(mapping.values())
+            case list() as items:
+                left.extend(items)

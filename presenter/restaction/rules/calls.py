@@ -1,0 +1,165 @@
+"""What goes wrong in a call to the presenter: where it goes, and what its URL asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from presenter.api.parameters import MAX_LIMIT, ListParameters
+from presenter.restaction.rules.asking import (
+    FIRST_PAGE,
+    SITUATIONS,
+    WITHOUT_SLICE,
+    Asked,
+    Asking,
+)
+from presenter.restaction.rules.findings import Finding
+from presenter.restaction.rules.subject import Rule, Subject, Where
+
+_EACH_PAGE_ITS_OWN = {"limit", "cursor", "raw", "status_raw"}
+_NEWEST_FIRST = ("created_at", "updated_at")
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")
+_NULL_IS_NOT_EMPTY = 'null is not "": test (.slice.cursor // "") != "" and (.slice.perPage // "") != ""'
+
+
+def _path(call: Asking) -> Where:
+    return ("spec", "api", call.index, "path")
+
+
+def _call(call: Asking) -> Where:
+    return ("spec", "api", call.index, "name")
+
+
+async def endpoint_missing(subject: Subject) -> AsyncIterator[Finding]:
+    """Without an endpoint the call goes to the API server."""
+    for call in subject.calls:
+        if call.call.endpoint_ref is None:
+            what = f"{call.call.name} asks for /resources, but goes to the Kubernetes API, which has none"
+            yield subject.finding(
+                "endpoint-missing", "error", _call(call), what, "add endpointRef: resources-presenter-endpoint"
+            )
+
+
+async def token_missing(subject: Subject) -> AsyncIterator[Finding]:
+    """The presenter shows what the user may see, so it has to know who asks."""
+    for call in subject.calls:
+        has_header = any(header.lower().startswith("authorization:") for header in call.call.headers)
+        if call.call.endpoint_ref is not None and not call.call.export_jwt and not has_header:
+            what = f"{call.call.name} is sent without the user's token: the presenter answers 401"
+            yield subject.finding("token-missing", "error", _call(call), what, "add exportJwt: true")
+
+
+async def wrong_verb(subject: Subject) -> AsyncIterator[Finding]:
+    """A query string is read with GET; a POST has its parameters in the body, which is not looked at here."""
+    for call in subject.calls:
+        verb = call.call.verb.upper()
+        if verb not in ("GET", "POST") or (verb == "POST" and any("?" in asked.url for asked in call.asked)):
+            where = ("spec", "api", call.index, "verb")
+            what = f"{call.call.name} is a {verb} with a query string"
+            yield subject.finding("wrong-verb", "error", where, what, "use GET")
+
+
+async def path_fails(subject: Subject) -> AsyncIterator[Finding]:
+    """snowplow then sends the error message as path."""
+    for call in subject.calls:
+        told = set()
+        for situation, problem in call.failures.items():
+            if call.reads_slice_alone and situation in SITUATIONS and problem not in told:
+                told.add(problem)
+                what = f"path of {call.call.name} fails {situation}: {problem}"
+                yield subject.finding(
+                    "path-fails", "error", _path(call), what, "concatenate text only: numbers need | tostring"
+                )
+
+
+async def bad_parameter(subject: Subject) -> AsyncIterator[Finding]:
+    """What the service answers with 400, in the service's own words."""
+    for call in subject.calls:
+        told = set()
+        for asked in call.asked:
+            for part, problem in asked.problems.items():
+                if problem not in told:
+                    told.add(problem)
+                    what, _, remedy = problem.partition(": ")
+                    near = (part, part.partition("=")[0] + "=") if part else ()
+                    yield subject.finding(
+                        "bad-parameter", "error", _path(call), f"{what}, {asked.situation}", remedy, *near
+                    )
+
+
+async def unsendable(subject: Subject) -> AsyncIterator[Finding]:
+    """A path is sent as it is: what is behind a space or # gets lost, and control characters are refused."""
+    for call in subject.calls:
+        found = next((bad for asked in call.asked if (bad := _UNSENDABLE.search(asked.url))), None)
+        if found:
+            what = f"the path has {found[0]!r} in it, and nothing is escaped when it is sent"
+            remedy = "write >- instead of >" if found[0] == "\n" else f"write it as %{ord(found[0]):02X}"
+            yield subject.finding("unsendable", "error", _path(call), what, remedy)
+
+
+async def namespace_forgotten(subject: Subject) -> AsyncIterator[Finding]:
+    """The parameter has a default which few expect."""
+    for call in subject.calls:
+        if any(asked.given and not asked.given.get("namespace") for asked in call.asked):
+            what = f"{call.call.name} names no namespace, which means the namespace default"
+            remedy = "add namespace=* for all that the user may see, or namespace=default"
+            yield subject.finding("namespace-forgotten", "warning", _path(call), what, remedy, "/resources?")
+
+
+async def null_limit(subject: Subject) -> AsyncIterator[Finding]:
+    """jq makes `null` of what is not there, and holds it for different from ""."""
+    for call in subject.calls:
+        asked = next((asked for asked in call.asked if asked.given.get("limit") == "null"), None)
+        if asked:
+            what = f"limit=null {asked.situation}, which is taken for {MAX_LIMIT}"
+            yield subject.finding("null-limit", "warning", _path(call), what, _NULL_IS_NOT_EMPTY, "limit=")
+
+
+async def cursor_of_another_sort(subject: Subject) -> AsyncIterator[Finding]:
+    """A cursor is bound to the sort and the filters of the page it came with."""
+    for call in subject.calls:
+        for situation in (FIRST_PAGE, WITHOUT_SLICE):
+            if names := _different(call.when(situation), call.behind_cursor):
+                what = f"the cursor is used with another {names} than the page it came with, {situation}"
+                remedy = "use the same on all pages"
+                yield subject.finding("cursor-of-another-sort", "error", _path(call), what, remedy, "cursor=")
+                break
+
+
+async def cursor_of_another_call(subject: Subject) -> AsyncIterator[Finding]:
+    """There is one slice, and so one cursor, for all calls of a RESTAction."""
+    following = [call for call in subject.calls if call.behind_cursor]
+    for call in following[1:]:
+        if names := _different(following[0].behind_cursor, call.behind_cursor):
+            what = f"{call.call.name} is given the cursor of {following[0].call.name}, with another {names}"
+            remedy = "page through one call only, or make two RESTActions of it"
+            yield subject.finding("cursor-of-another-call", "error", _path(call), what, remedy, "cursor=")
+
+
+def _different(first: Asked | None, second: Asked | None) -> str:
+    """The parameters a cursor is bound to in which two requests differ, as far as that can be told."""
+    if not first or not second or first.parameters is None or second.parameters is None:
+        return ""
+    before, after = _bound_to(first.parameters), _bound_to(second.parameters)
+    return " and ".join(name for name in before if before[name] != after[name])
+
+
+def _bound_to(parameters: ListParameters) -> dict[str, object]:
+    values = {name: value for name, value in parameters if name not in _EACH_PAGE_ITS_OWN}
+    if parameters.sort_order is None:
+        values["sort_order"] = "desc" if parameters.sort_by in _NEWEST_FIRST else "asc"
+    return values
+
+
+RULES: tuple[Rule, ...] = (
+    endpoint_missing,
+    token_missing,
+    wrong_verb,
+    path_fails,
+    bad_parameter,
+    unsendable,
+    namespace_forgotten,
+    null_limit,
+    cursor_of_another_sort,
+    cursor_of_another_call,
+)

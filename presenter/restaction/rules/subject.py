@@ -1,0 +1,80 @@
+"""One RESTAction as the rules see it: its text, what its calls ask for, and how to say where something is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from presenter.restaction.helm import Mask
+from presenter.restaction.jq import Jq
+from presenter.restaction.manifest import Document, Manifest, RestAction, restaction
+from presenter.restaction.rules.asking import Asking, asking
+from presenter.restaction.rules.findings import Finding, Level
+
+Where = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A RESTAction of a file. `calls` are those that go to the presenter."""
+
+    manifest: Manifest
+    document: Document
+    action: RestAction
+    jq: Jq
+    calls: tuple[Asking, ...]
+
+    @classmethod
+    async def of(cls, manifest: Manifest, document: Document, jq: Jq) -> Subject:
+        """Raises ManifestError when it is no RESTAction that could be resolved."""
+        action = restaction(document)
+        found = [await asking(jq, index, call) for index, call in enumerate(action.calls)]
+        return cls(manifest, document, action, jq, tuple(each for each in found if each.to_presenter))
+
+    @property
+    def follows_cursor(self) -> bool:
+        """Whether it pages by cursor."""
+        return any(call.behind_cursor for call in self.calls)
+
+    @property
+    def filter(self) -> str | None:
+        """The final filter, with Helm's actions masked."""
+        return None if self.action.filter is None else Mask(self.action.filter).text
+
+    def finding(self, rule: str, level: Level, where: Where, what: str, remedy: str, *near: str) -> Finding:
+        """A finding at a path of the document; within it at the line with the first text of `near` that is there."""
+        start, end = self.document.line(*where), _end(self.document, where)
+        lines = self.manifest.text.splitlines()[start - 1 : end]
+        offset = next((offset for text in near for offset, line in enumerate(lines) if text in line), 0)
+        return Finding(self.document.path, start + offset, level, rule, what, remedy)
+
+    def values(self) -> Iterator[tuple[Where, str, str, bool]]:
+        """What is or may hold a program: where, what to call it, the text, and whether it is all program."""
+        for index, call in enumerate(self.action.calls):
+            where: Where = ("spec", "api", index)
+            yield (*where, "path"), f"path of {call.name}", call.path, False
+            for number, header in enumerate(call.headers):
+                yield (*where, "headers", number), f"header of {call.name}", header, False
+            if call.payload is not None:
+                yield (*where, "payload"), f"payload of {call.name}", call.payload, False
+            if call.iterator is not None:
+                yield (*where, "dependsOn", "iterator"), f"iterator of {call.name}", call.iterator, True
+            if call.filter is not None:
+                yield (*where, "filter"), f"filter of {call.name}", call.filter, True
+        if self.action.filter is not None:
+            yield ("spec", "filter"), "filter", self.action.filter, True
+
+
+Rule = Callable[[Subject], AsyncIterator[Finding]]
+
+
+def _end(document: Document, where: Where) -> int | None:
+    """The last line of what is at a path: that before the key which follows; None when none does."""
+    start = document.line(*where)
+    parents = (document.get(*where[:depth]) for depth in range(len(where)))
+    lines = [document.line(*where[:depth], step) for depth, parent in enumerate(parents) for step in _steps(parent)]
+    return min((line - 1 for line in lines if line > start), default=None)
+
+
+def _steps(node: object) -> Iterable[str | int]:
+    return node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
