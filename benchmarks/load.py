@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import re
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,7 +13,11 @@ from dataclasses import dataclass, field
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _CURSOR = re.compile(rb'"cursor":"([\w-]+)"\}$')
-_END = b"\r\n\r\n"
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+_END, _LAST_CHUNK = b"\r\n\r\n", b"\r\n0\r\n\r\n"
+
+
+_ENDLESS = sys.maxsize
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class _Caller(asyncio.Protocol):
     def __post_init__(self) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received = bytearray()
-        self._whole = 0
+        self._head = self._whole = 0
         self._until = 0.0
         self._request = self._get("")
 
@@ -112,12 +117,14 @@ class _Caller(asyncio.Protocol):
             if head < 0:
                 return
             length = _LENGTH.search(self._received, 0, head + 2)
-            if not self._received.startswith(b"HTTP/1.1 200 ") or length is None:
+            chunked = self._received.find(_CHUNKED, 0, head + 2) > 0
+            if not self._received.startswith(b"HTTP/1.1 200 ") or not (length or chunked):
                 self._end(RuntimeError(bytes(self._received[:500]).decode(errors="replace")))
                 return
-            self.body_bytes = int(length[1])
-            self._whole = head + len(_END) + self.body_bytes
-        if len(self._received) >= self._whole:
+            self._head = head + len(_END)
+            self._whole = self._head + int(length[1]) if length else _ENDLESS
+        if len(self._received) >= self._whole or (self._whole == _ENDLESS and self._received.endswith(_LAST_CHUNK)):
+            self.body_bytes = len(self._received) - self._head
             self._answered()
 
     def _answered(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
+import psutil
 
 from benchmarks.database import USER, Filled
 from benchmarks.load import Answered, Load, call
@@ -33,7 +34,7 @@ FAR = 100
 """The number of the page that is far into the list."""
 
 _TPS = re.compile(r"tps = ([\d.]+)")
-_SETTINGS = " ".join(f"-c {name}={value}" for name, value in (PLANNING | {"jit": "off"}).items())
+_SETTINGS = " ".join(f"-c {name}={value}" for name, value in PLANNING.items())
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class Serving:
     async def load(self, connections: int, seconds: float, *, walking: bool = False, **parameters: Any) -> Answered:
         """Ask for pages, for so long."""
         return await call(Load(self.port, _path(**parameters), self.token, connections, seconds, walking))
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used so far."""
+        first = psutil.Process(self.process.pid)
+        times = [process.cpu_times() for process in (first, *first.children(recursive=True))]
+        return sum(time.user + time.system for time in times)
 
     async def cursor(self, page: int) -> str:
         """Where so many pages of 50 end."""
@@ -79,7 +86,10 @@ async def serving(address: Address, workers: int) -> AsyncIterator[Serving]:
 
 @dataclass(frozen=True)
 class Rate:
-    """Pages a second at so many connections. `caller` is the share of a core that the HTTP caller used itself."""
+    """Pages a second at so many connections, and microseconds of CPU that each cost the serving processes.
+
+    `caller` is the share of a core that the HTTP caller used itself.
+    """
 
     page: int
     connections: int
@@ -87,6 +97,7 @@ class Rate:
     pgbench: float
     p50_ms: float
     p95_ms: float
+    server_us: int
     caller: float
 
     @property
@@ -100,11 +111,22 @@ async def rates(filled: Filled, service: Serving, seconds: float) -> list[Rate]:
     found = []
     for limit in SIZES:
         for connections in CONNECTIONS:
+            used = service.cpu_seconds()
             http = await service.load(connections, seconds, limit=limit, raw="true")
+            used = service.cpu_seconds() - used
             pgbench = await _pgbench(filled, limit, connections, seconds)
             p50, p95 = http.milliseconds(0.5), http.milliseconds(0.95)
             found.append(
-                Rate(limit, connections, round(http.per_second), round(pgbench), p50, p95, round(http.own_cpu, 2))
+                Rate(
+                    page=limit,
+                    connections=connections,
+                    http=round(http.per_second),
+                    pgbench=round(pgbench),
+                    p50_ms=p50,
+                    p95_ms=p95,
+                    server_us=round(1e6 * used / len(http.answers)),
+                    caller=round(http.own_cpu, 2),
+                )
             )
     return found
 

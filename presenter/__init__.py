@@ -3,14 +3,18 @@
 How the code is laid out, in the direction in which imports go:
 
     cli, demo    the commands
+    can_i, status, reference    what some of them have to say
     app          the composition root: builds everything from the settings, and runs it
     serving, watching    its two sides, each of which can run without the other
+    server, workers    the HTTP server, and several of it on one port
     api/         HTTP: parameters → selection → answers; errors as Kubernetes Status objects
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
     access/      who may see what: token → identity → scope
     cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
+    phases, tracing    where the time of a request goes
     patterns, resource, errors, config, logs    what every room shares
 
+    restaction/  the commands that resolve, migrate, compare and check RESTActions
     sandbox/     an in-memory Kubernetes API for the demo and the tests
     embedded     a private PostgreSQL when none is configured
     migrations/  Alembic's, run by `presenter migrate`

@@ -11,14 +11,21 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from presenter.api.application import create_application
 from presenter.cache import schema
+from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import Settings
 from presenter.patterns import Patterns
@@ -26,6 +33,8 @@ from presenter.server import listen, serve_until_cancelled
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+    from presenter.api.observe import Trace
 
 CONNECTIONS_ASIDE = 2
 """For what must not wait behind pages: what is cached and how fresh it is, for answers, probes and scrapes."""
@@ -41,12 +50,14 @@ async def run(
     serve: bool,
     reading: Address | None = None,
     listener: socket.socket | None = None,
+    registry: CollectorRegistry | None = None,
     on_listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Watch the cluster, serve its cache, or both, until cancelled; then finish what was begun.
 
     `reading` is where the cache is read, if that is not `address`. `listener` is where to serve, for those who have
-    taken a port already; without it that is PORT. It is closed.
+    taken a port already; without it that is PORT. It is closed. `registry` has the metrics to tell, for those who tell
+    of more than this process.
 
     Raises ConfigError, DatabaseUnavailable or SchemaOutdated when it cannot start.
     """
@@ -55,17 +66,21 @@ async def run(
         settings.auth.require_cursor_key()
     patterns = Patterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
     reading = reading or address
-    with contextlib.closing(listener or listen(settings.http.port)) as listener:
+    with (
+        contextlib.closing(listener or listen(settings.http.port)) as listener,
+        _tracing(settings) if serve else contextlib.nullcontext() as trace,
+    ):
         for used in {reading, address} if watch else {reading}:
             await wait_until_ready(used, settings.database.ready_timeout.total_seconds())
+        registry = registry or _registry()
         async with (
-            Pool.reading(reading, CONNECTIONS_ASIDE, settings.database.query_timeout) as aside,
-            _watching(settings, patterns, address) if watch else contextlib.nullcontext() as lead,
-            _serving(settings, reading, aside) if serve else contextlib.nullcontext() as served,
+            Pool.reading(reading, "aside", CONNECTIONS_ASIDE, settings.database.query_timeout) as aside,
+            _watching(settings, patterns, address, registry) if watch else contextlib.nullcontext() as lead,
+            _serving(settings, reading, aside, registry) if serve else contextlib.nullcontext() as served,
         ):
             await schema.check(aside)
             resources, follow = served or (None, None)
-            application = create_application(aside, _registry(), resources)
+            application = create_application(aside, registry, resources, trace)
             async with asyncio.TaskGroup() as tasks:
                 if follow is not None:
                     tasks.create_task(follow(), name="catalog")
@@ -79,25 +94,37 @@ async def run(
                 on_listening(port)
 
 
+def _tracing(settings: Settings) -> AbstractContextManager[Trace | None]:
+    if settings.log.otlp_endpoint is None:
+        return contextlib.nullcontext()
+    from presenter.tracing import tracing  # OpenTelemetry's libraries: only for those who want traces, and have them
+
+    return tracing()
+
+
 def _serving(
-    settings: Settings, address: Address, aside: Pool
+    settings: Settings, address: Address, aside: Pool, registry: CollectorRegistry
 ) -> AbstractAsyncContextManager[tuple[APIRouter, Callable[[], Coroutine[Any, Any, None]]]]:
     from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
 
-    return serving(settings, address, aside)
+    return serving(settings, address, aside, registry)
 
 
 def _watching(
-    settings: Settings, patterns: Patterns, address: Address
+    settings: Settings, patterns: Patterns, address: Address, registry: CollectorRegistry
 ) -> AbstractAsyncContextManager[Callable[[], Coroutine[Any, Any, None]]]:
     from presenter.watching import watching  # the Kubernetes client's models take 40 MB: not where they are not needed
 
-    return watching(settings, patterns, address)
+    return watching(settings, patterns, address, registry)
 
 
 def _registry() -> CollectorRegistry:
+    # They are one more series for each, that Prometheus has no use for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
+    for metric in OF_POOLS:
+        registry.register(metric)
     return registry

@@ -67,12 +67,13 @@ def watch() -> None:
 def serve(
     workers: Annotated[int, typer.Option(min=1, help="Number of processes that share the port.")] = 1,
     listener: Annotated[int | None, typer.Option(hidden=True)] = None,
+    metrics: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Serve what is in the database, without watching: needs no cluster. Start as many as you like."""
     if workers > 1:
         _run_workers(workers)
     else:
-        _run_service(watch=False, serve=True, listener=listener)
+        _run_service(watch=False, serve=True, listener=listener, metrics=metrics)
 
 
 @cli.command()
@@ -202,8 +203,15 @@ def forget(cluster: Annotated[str, typer.Argument(help="Name of the cluster.")])
 
 
 @cli.command()
-def settings() -> None:
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/configuration.md.")] = False,
+) -> None:
     """List the environment variables this program reads, with their defaults."""
+    if markdown:
+        from presenter.reference import settings_reference
+
+        typer.echo(settings_reference(), nl=False)
+        return
     for name, (default, description) in variables().items():
         typer.echo(f"{name:18} {description}" + (f" [default: {default}]" if default else ""))
 
@@ -263,9 +271,9 @@ def sandbox(
     )
 
 
-def _run_service(*, watch: bool, serve: bool, listener: int | None = None) -> None:
+def _run_service(*, watch: bool, serve: bool, listener: int | None = None, metrics: str | None = None) -> None:
     from presenter import app as service  # takes a second, which the other commands need not wait for
-    from presenter.workers import inherited
+    from presenter.workers import Together, inherited
 
     settings = _settings()
     if serve:
@@ -273,6 +281,7 @@ def _run_service(*, watch: bool, serve: bool, listener: int | None = None) -> No
         settings.auth.require_cursor_key()
     reading = Address.for_reading(settings.database) if serve else None
     socket = None if listener is None else inherited(listener)
+    registry = None if metrics is None else Together(metrics)
 
     async def action() -> None:
         async with _database(settings) as address:
@@ -280,17 +289,18 @@ def _run_service(*, watch: bool, serve: bool, listener: int | None = None) -> No
                 from presenter.cache import migration
 
                 await migration.migrate(address)
-            await service.run(settings, address, watch=watch, serve=serve, reading=reading, listener=socket)
+            await service.run(
+                settings, address, watch=watch, serve=serve, reading=reading, listener=socket, registry=registry
+            )
 
     _until_done(action(), settings.http.shutdown_grace.total_seconds())
 
 
 def _run_workers(count: int) -> None:
-    from presenter.server import listen
+    from presenter.server import listen_together
     from presenter.workers import supervise
 
-    with listen(_settings().http.port) as listener:
-        _until_done(supervise(count, listener))
+    _until_done(supervise(listen_together(_settings().http.port, count)))
 
 
 def _existing_database(settings: DatabaseSettings) -> Address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -97,13 +98,19 @@ class HttpSettings(_Group):
 
 
 class LogSettings(_Group):
-    """How much it says."""
+    """How much it says, and to whom."""
 
     debug: bool = Field(False, alias="DEBUG", description="log at debug level")
+    otlp_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        pattern=r"^https?://[^\s/?#]+(/\S*)?$",
+        description="URL of an OpenTelemetry collector that takes traces by OTLP over HTTP; absent: no traces",
+    )
 
 
 class DatabaseSettings(_Group):
-    """The PostgreSQL that holds the cache. Without a host it is a private one under `data_dir`."""
+    """The PostgreSQL that holds the cache. Without `DB_HOST` it is a private one under `DATA_DIR`."""
 
     host: str | None = Field(None, alias="DB_HOST", description="PostgreSQL host; absent: an embedded PostgreSQL")
     port: int = Field(5432, alias="DB_PORT", ge=1, le=65535, description="PostgreSQL port")
@@ -305,6 +312,11 @@ def variables() -> Mapping[str, tuple[str, str]]:
     }
 
 
+def environment_of_child(**more: str) -> dict[str, str]:
+    """The environment of another process of this program: this one's, and more."""
+    return {**os.environ, **more}
+
+
 def _written(default: Any) -> str:
     match default:
         case None:
@@ -315,7 +327,7 @@ def _written(default: Any) -> str:
             return urlencode(default)
         case timedelta():
             seconds = default.total_seconds()
-            return f"{seconds / 60:g}m" if seconds >= 60 else f"{seconds:g}s"
+            return next(f"{seconds / _UNITS[unit]:g}{unit}" for unit in "hms" if seconds >= _UNITS[unit] or unit == "s")
         case bool():
             return str(default).lower()
     return str(default)

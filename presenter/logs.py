@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
+import msgspec
 import structlog
 
 
@@ -21,7 +23,7 @@ def configure(*, debug: bool, quiet: bool = False) -> None:
         # Plain tracebacks: the fancy ones show local variables, and with them tokens.
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, _json]
     )
     structlog.configure(
         processors=[*shared, *rendering],
@@ -37,3 +39,14 @@ def configure(*, debug: bool, quiet: bool = False) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=repr)
+
+
+def _json(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
+    """The line for an event."""
+    try:
+        return msgspec.json.format(_encoder.encode(event), indent=0).decode()
+    except UnicodeEncodeError:  # halves of characters, which come from an environment or a file that is not UTF-8
+        return json.dumps(event, default=repr)

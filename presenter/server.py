@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from presenter.errors import ConfigError
@@ -19,24 +20,38 @@ IDLE = 100
 """Seconds a connection is kept for the next request: longer than Go's clients (90) and nginx (60) keep theirs."""
 STALLED = 60
 """Seconds after which a client that takes nothing of its answer is cut off."""
+ON_LEAVING = "on_leaving"
+"""In the ASGI scope's `state`: what to call when the caller hangs up. To wait for that would take a task each time."""
 
 
-def listen(port: int, named: str = "PORT") -> socket.socket:
-    """A socket on all addresses, IPv6 and IPv4.
+def listen(port: int, named: str = "PORT", *, together: bool = False) -> socket.socket:
+    """A socket on all addresses, IPv6 and IPv4; `together` with others on the same port.
 
     Raises ConfigError when the port is taken; `named` is the setting to blame.
     """
     try:
         if socket.has_dualstack_ipv6():
-            listener = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            listener = socket.create_server(
+                ("", port), family=socket.AF_INET6, dualstack_ipv6=True, reuse_port=together
+            )
         else:
-            listener = socket.create_server(("", port))
+            listener = socket.create_server(("", port), reuse_port=together)
     except OSError as error:
         raise ConfigError(f"{named} is {port}, which cannot be listened on: {error.strerror}") from error
     # The connections inherit it: without it, and without uvloop, every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
     return listener
+
+
+def listen_together(port: int, count: int) -> list[socket.socket]:
+    """Sockets on one port over which the kernel spreads the connections: of one, the first to look would take all.
+
+    Raises ConfigError when the port is taken.
+    """
+    with listen(port) as alone:  # which it could not be where another service listens together with its own
+        port = alone.getsockname()[1]
+    return [listen(port, together=True) for _ in range(count)]
 
 
 class _Punctual(HttpToolsProtocol):
@@ -58,6 +73,9 @@ class _Punctual(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._late.cancel()
         super().connection_lost(exc)
+        scope: HTTPScope | None = self.scope  # None before the first request
+        if scope is not None and (leave := scope["state"].get(ON_LEAVING)) is not None:
+            leave()
 
 
 class _Server(uvicorn.Server):
@@ -76,6 +94,7 @@ async def serve_until_cancelled(application: Callable[..., Any], listener: socke
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=grace,

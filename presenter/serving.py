@@ -9,9 +9,11 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
 
 from presenter.access.authorizer import Authorizer, RbacAuthorizer
 from presenter.access.identity import Authenticator
+from presenter.access.metrics import OF_RBAC, OF_REVIEWS
 from presenter.access.reviews import ReviewAuthorizer
 from presenter.access.rules import RulesOfClusters
 from presenter.api.inflight import Inflight
@@ -31,14 +33,16 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, address: Address, aside: Pool
+    settings: Settings, address: Address, aside: Pool, registry: CollectorRegistry
 ) -> AsyncIterator[tuple[APIRouter, Callable[[], Coroutine[Any, Any, None]]]]:
     """What answers, and what keeps it up to date with the catalog until cancelled. Pages do not wait `aside`."""
     if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
+    for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
+        registry.register(metric)
     catalog = CatalogReader(aside)
     async with (
-        Pool.reading(address, CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
+        Pool.reading(address, "pages", CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
         _authorizer(settings, pool, catalog) as authorizer,
     ):
         services = Services(

@@ -10,13 +10,16 @@ from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from presenter.cache.comparison import Comparisons
 from presenter.cache.lease import Lease
+from presenter.cache.metrics import OF_WRITING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
 from presenter.kube.client import KubeClient
+from presenter.kube.metrics import OF_INGEST
 from presenter.kube.supervisor import Supervisor
 from presenter.kube.timings import Timings
 from presenter.patterns import Patterns
@@ -30,13 +33,15 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def watching(
-    settings: Settings, patterns: Patterns, address: Address
+    settings: Settings, patterns: Patterns, address: Address, registry: CollectorRegistry
 ) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
     """What watches the cluster, whenever this process is the one to do so, until cancelled."""
     cluster = settings.cluster
+    for metric in (*OF_WRITING, *OF_INGEST):
+        registry.register(metric)
     async with (
         connected(cluster) as (client, name),
-        Pool.opened(address, size=CONNECTIONS, idle_in_transaction_session_timeout=FORSAKEN) as pool,
+        Pool.opened(address, name="writer", size=CONNECTIONS, idle_in_transaction_session_timeout=FORSAKEN) as pool,
     ):
 
         async def watch(epoch: int) -> None:

@@ -1,4 +1,7 @@
-"""Several serving processes on one port: started here, replaced when they are killed, and ended together."""
+"""Several serving processes on one port: started here, replaced when they are killed, and ended together.
+
+What they measure they write to files that all of them read, so that each tells of all.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,15 @@ import ctypes
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import Iterable, Sequence
 
 import structlog
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from presenter.errors import PresenterError
+from presenter.config import environment_of_child
+from presenter.errors import ConfigError, PresenterError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -21,33 +29,44 @@ class WorkerFailed(PresenterError):
     """A worker ended by itself, having said why: so would the next one."""
 
 
-async def supervise(count: int, listener: socket.socket) -> None:
-    """Keep `count` processes of `presenter serve` accepting from a listening socket, until cancelled.
+async def supervise(listeners: Sequence[socket.socket]) -> None:
+    """Keep a process of `presenter serve` accepting from each of the listening sockets, until cancelled.
 
-    Then it is closed, and they are asked to end, which they do within SHUTDOWN_GRACE. Raises WorkerFailed.
+    Then these are closed, and they are asked to end, which they do within SHUTDOWN_GRACE. Raises WorkerFailed, and
+    ConfigError when there is nowhere to write what they measure.
     """
-    async with asyncio.TaskGroup() as workers:
-        for number in range(1, count + 1):
-            workers.create_task(_keep(number, listener), name=f"worker {number}")
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="presenter-metrics-")
+    except OSError as error:
+        raise ConfigError(f"workers write what they measure to files: set TMPDIR, to /dev/shm say ({error})") from error
+    with directory as metrics:
+        async with asyncio.TaskGroup() as workers:
+            for number, listener in enumerate(listeners, 1):
+                workers.create_task(_keep(number, listener, metrics), name=f"worker {number}")
 
 
-async def _keep(number: int, listener: socket.socket) -> None:
+async def _keep(number: int, listener: socket.socket, metrics: str) -> None:
     while True:
-        status = await _run(listener)
+        status = await _run(listener, metrics)
         if status > 0:
             raise WorkerFailed(f"worker {number} has ended with {status}")
         log.warning("a worker was ended: another one takes its place", worker=number, status=status)
 
 
-async def _run(listener: socket.socket) -> int:
+async def _run(listener: socket.socket, metrics: str) -> int:
     descriptor = listener.fileno()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from presenter.cli import main; main()", "serve", "--listener", str(descriptor)),
+        *(sys.executable, "-c", "from presenter.cli import main; main()", "serve"),
+        *("--listener", str(descriptor), "--metrics", metrics),
         pass_fds=[descriptor],
+        env=environment_of_child(PROMETHEUS_MULTIPROC_DIR=metrics),  # where prometheus_client writes
         start_new_session=True,  # Ctrl-C is for the one that started it, who passes it on
     )
     try:
-        return await process.wait()
+        status = await process.wait()
+        # What it counted remains, what it held does not.
+        mark_process_dead(process.pid, metrics)  # type: ignore[no-untyped-call]  # as the library has it
+        return status
     except asyncio.CancelledError:
         listener.close()  # or whoever connects from now on would wait for nobody
         process.terminate()
@@ -59,3 +78,16 @@ def inherited(descriptor: int) -> socket.socket:
     """In a worker: the listening socket. From now on the worker ends when the one that started it does."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return socket.socket(fileno=descriptor)
+
+
+class Together(CollectorRegistry):
+    """In a worker: the metrics of all workers, and of those before them, from the directory where they write them."""
+
+    def __init__(self, metrics: str) -> None:
+        super().__init__()
+        self._of_all = MultiProcessCollector(None, metrics)  # type: ignore[no-untyped-call]  # as the library has it
+
+    def collect(self) -> Iterable[Metric]:
+        """The sums; what is registered here is among them."""
+        metrics: Iterable[Metric] = self._of_all.collect()  # type: ignore[no-untyped-call]  # as the library has it
+        return metrics

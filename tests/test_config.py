@@ -82,6 +82,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "QUERY_TIMEOUT": "2500ms",
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     }
     assert environment.keys() == variables().keys()
     for name, value in environment.items():
@@ -89,6 +90,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings.from_environment()
     assert settings.http.port == 0
     assert settings.log.debug is True
+    assert settings.log.otlp_endpoint == "http://collector:4318"
     assert settings.database.host == "database.example"
     assert settings.database.port == 6432
     assert settings.database.name == "cache"
@@ -145,6 +147,7 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("PORT", "-1"),
         ("PORT", "65536"),
         ("DEBUG", "perhaps"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
         ("DB_PORT", "0"),
         ("DB_PORT", "5432/tcp"),
         ("DB_PARAMS", "sslmode"),

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from presenter.access.identity import Identity
+from presenter.access.metrics import timed_review
 from presenter.access.rbac import implied_groups
 from presenter.cache.scope import EVERYTHING, NOTHING, Grant
 from presenter.errors import Unavailable
@@ -222,7 +223,7 @@ class _Answers:
     async def _review(self, question: Question) -> bool:
         async with self._turns:
             asked_at = self._clock()  # what changes while it is being answered may not be in the answer
-            allowed = await self._reviewer.allowed(question)
+            allowed = await timed_review(self._reviewer.allowed(question))
         self._remember(question, allowed, asked_at + self._ttl)
         return allowed
 

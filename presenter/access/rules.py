@@ -7,12 +7,14 @@ checkpoints of the RBAC watches tell when there is something to read: every writ
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
+from presenter.access.metrics import RBAC_COMPILE_SECONDS, RBAC_OBJECTS
 from presenter.access.rbac import Kind, RbacRules
 from presenter.cache.replica import Replica
 from presenter.errors import Unavailable
@@ -46,15 +48,21 @@ class RulesOfClusters:
         self._pool = pool
         self._max_staleness = max_staleness
         self._clusters: dict[str, _RulesOfCluster] = {}
+        self._last: dict[str, tuple[Catalog, RbacRules]] = {}
 
     async def current(self, cluster: str, catalog: Catalog) -> RbacRules:
         """The rules as of this catalog. Raises Unavailable when they are not all there, or may be out of date."""
+        last = self._last.get(cluster)
+        if last is not None and last[0] is catalog:
+            return last[1]
         types = [cached for cached in catalog.of_group(cluster, RBAC_GROUP) if cached.type.resource in KINDS]
         self._require_trustworthy(cluster, types)
         known = self._clusters.get(cluster)
         if known is None or known.type_ids != {cached.id for cached in types}:
-            known = self._clusters[cluster] = _RulesOfCluster(self._pool, types)
-        return await known.current(_stamp(types))
+            known = self._clusters[cluster] = _RulesOfCluster(self._pool, cluster, types)
+        rules = await known.current(_stamp(types))
+        self._last[cluster] = catalog, rules
+        return rules
 
     def _require_trustworthy(self, cluster: str, types: Sequence[CachedType]) -> None:
         missing = KINDS.keys() - {cached.type.resource for cached in types if cached.synced}
@@ -73,7 +81,8 @@ class RulesOfClusters:
 class _RulesOfCluster:
     """One cluster's rules; all who wait for a reading share it."""
 
-    def __init__(self, pool: Pool, types: Sequence[CachedType]) -> None:
+    def __init__(self, pool: Pool, cluster: str, types: Sequence[CachedType]) -> None:
+        self._cluster = cluster
         self._replica = Replica(pool, [cached.id for cached in types])
         self._kinds = {cached.id: KINDS[cached.type.resource] for cached in types}
         self._owners: dict[tuple[Kind, str, str], str] = {}
@@ -89,7 +98,8 @@ class _RulesOfCluster:
         if stamp != self._stamp:
             async with self._turn:
                 if stamp != self._stamp:
-                    await self._read()
+                    with RBAC_COMPILE_SECONDS.time():
+                        await self._read()
                     self._stamp = stamp
         return self._rules
 
@@ -105,6 +115,9 @@ class _RulesOfCluster:
             self._owners[key] = held.uid
             if wrong := self._rules.put(*key, raw):
                 log.warning("RBAC object not understood", error=wrong)
+        count = Counter(kind for kind, _, _ in self._owners)
+        for kind in KINDS.values():
+            RBAC_OBJECTS.labels(self._cluster, kind).set(count[kind])
 
 
 def _stamp(types: Sequence[CachedType]) -> _Stamp:

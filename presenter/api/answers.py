@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 
@@ -33,32 +33,44 @@ class Item(msgspec.Struct, omit_defaults=True):
     status_raw: msgspec.Raw | None = None
 
 
-class Answer(msgspec.Struct, omit_defaults=True):
-    """A page. `cursor` leads to the next one and is absent on the last."""
+class _Rest(msgspec.Struct, omit_defaults=True):
+    """What follows the items. `cursor` leads to the next page and is absent on the last."""
 
-    count: int
-    items: list[Item]
     cursor: str | None = None
     warnings: Sequence[str] = ()
 
+
+AT_ONCE = 250
+"""Rows of which the JSON is made in one go."""
 
 _encoder = msgspec.json.Encoder()
 _members = msgspec.json.Decoder(_Members)
 
 
 def answer(
-    rows: Iterable[Row],
+    rows: list[Row],
     types: Mapping[int, CachedType],
     cursor: str | None = None,
     warnings: Sequence[str] = (),
     versions: Mapping[int, str] = MappingProxyType({}),
-) -> bytes:
-    """The JSON of a page of rows whose types are given by their ids.
+) -> Iterator[bytes]:
+    """The JSON of a page of rows whose types are given by their ids, in pieces of so many rows.
 
-    `versions` has the types, by their ids, whose objects are to be given in another version, by its name alone.
+    The list is emptied on the way: a large page shall not be in memory twice. `versions` has the types, by their ids,
+    whose objects are to be given in another version, by its name alone.
     """
-    items = [_item(_renamed(row, types, versions), types[row.type_id]) for row in rows]
-    return _encoder.encode(Answer(len(items), items, cursor, warnings))
+    before = b'{"count":%d,"items":[' % len(rows)
+    while len(rows) > AT_ONCE:
+        yield before + _json(rows[:AT_ONCE], types, versions)
+        del rows[:AT_ONCE]
+        before = b","
+    rest = _encoder.encode(_Rest(cursor, warnings))
+    yield before + _json(rows, types, versions) + (b"]}" if rest == b"{}" else b"]," + rest[1:])
+
+
+def _json(rows: Iterable[Row], types: Mapping[int, CachedType], versions: Mapping[int, str]) -> bytes:
+    """The items of some rows, with commas between them."""
+    return _encoder.encode([_item(_renamed(row, types, versions), types[row.type_id]) for row in rows])[1:-1]
 
 
 def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, str]) -> Row:

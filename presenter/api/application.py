@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp
 
 from presenter import __version__
 from presenter.api import openapi
+from presenter.api.direct import Direct
 from presenter.api.health import health_router
-from presenter.api.observe import Observe
+from presenter.api.observe import Observe, Trace
 from presenter.api.status import answer_errors_as_status
 from presenter.cache.pool import Pool
 
@@ -19,24 +22,26 @@ portal session, or one from `presenter token`, as `Authorization: Bearer …`.
 """
 
 
-def create_application(pool: Pool, registry: CollectorRegistry, resources: APIRouter | None) -> FastAPI:
+def create_application(
+    pool: Pool, registry: CollectorRegistry, resources: APIRouter | None, trace: Trace | None = None
+) -> ASGIApp:
     """The application. Without `resources` it only tells its health, as a process that does not serve them."""
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs loads nothing from elsewhere: clusters are behind firewalls
         title="resources-presenter",
         version=__version__,
         description=_DESCRIPTION,
         redirect_slashes=False,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # `observe` does these
     )
     if resources is not None:
         app.include_router(resources)
     app.include_router(health_router(pool, registry))
     answer_errors_as_status(app)
     openapi.describe(app)
-    app.add_middleware(Observe, registry=registry)
 
     @app.get("/", include_in_schema=False)
     async def home() -> RedirectResponse:
         return RedirectResponse("docs")
 
-    return app
+    return Observe(Direct(app, resources.routes if resources is not None else []), registry, trace)

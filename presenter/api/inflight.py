@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import Request
 
 from presenter.errors import CallerGone, TooManyRequests
+from presenter.server import ON_LEAVING
 
 
 class Inflight:
@@ -36,19 +36,20 @@ class Inflight:
         self._count += 1
         working = asyncio.current_task()
         assert working is not None
-        leaving = asyncio.create_task(_cancel_when_left(working, request))
+        left = False
+
+        def leave() -> None:
+            nonlocal left
+            left = True
+            working.cancel()
+
+        request.scope["state"][ON_LEAVING] = leave
         try:
             yield
         except asyncio.CancelledError:
-            if not leaving.done() or working.uncancel():
+            if not left or working.uncancel():
                 raise
             raise CallerGone("the caller hung up") from None
         finally:
             self._count -= 1
-            leaving.cancel()
-
-
-async def _cancel_when_left(working: asyncio.Task[Any], request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    working.cancel()
+            request.scope["state"][ON_LEAVING] = None

@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from presenter import __version__
 from presenter.cache.catalog import Catalog, read_catalog
 from presenter.cache.pool import Pool
 from presenter.errors import PresenterError
-from presenter.resource import State
+from presenter.resource import RBAC_GROUP, State
 
 PATIENCE = 2.0
 """Seconds a scrape waits for the database."""
@@ -54,24 +55,56 @@ class _Cache(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' client asks a collector for."""
-        up = GaugeMetricFamily("presenter_database_up", "Whether the database answered this scrape.")
-        up.add_metric([], self._catalog is not None)
-        yield up
-        if self._catalog is not None:
-            yield from _leases(self._catalog)
-            yield from _watches(self._catalog)
+        catalog = self._catalog
+        build = GaugeMetricFamily("presenter_build_info", "The version that runs.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield GaugeMetricFamily(
+            "presenter_database_up", "Whether the database answered this scrape.", catalog is not None
+        )
+        yield GaugeMetricFamily(
+            "presenter_ready", "Whether all first lists were once complete.", catalog is not None and catalog.usable
+        )
+        if catalog is not None:
+            yield from _leases(catalog)
+            yield from _watches(catalog)
+            yield _rules(catalog)
 
 
 def _leases(catalog: Catalog) -> Iterator[Metric]:
     held = GaugeMetricFamily(
         "presenter_lease_held", "Whether a process holds the lease to write the cluster.", labels=["cluster"]
     )
-    epoch = GaugeMetricFamily("presenter_lease_epoch", "How often the lease changed hands.", labels=["cluster"])
+    expires = GaugeMetricFamily(
+        "presenter_lease_expires_seconds", "Time until the lease is free, if it is not renewed.", labels=["cluster"]
+    )
+    epoch = GaugeMetricFamily(
+        "presenter_lease_epoch", "The epoch of the lease, in which writes are made.", labels=["cluster"]
+    )
+    transitions = CounterMetricFamily(
+        "presenter_lease_transitions", "How often the lease changed hands.", labels=["cluster"]
+    )
     for cluster in catalog.clusters:
-        held.add_metric([cluster.name], cluster.lease is not None and cluster.lease.held)
-        epoch.add_metric([cluster.name], 0 if cluster.lease is None else cluster.lease.epoch)
-    yield held
-    yield epoch
+        lease = cluster.lease
+        held.add_metric([cluster.name], lease is not None and lease.held)
+        expires.add_metric([cluster.name], max(0.0, lease.expires_in.total_seconds()) if lease else 0)
+        epoch.add_metric([cluster.name], lease.epoch if lease else 0)
+        transitions.add_metric([cluster.name], lease.epoch if lease else 0)
+    yield from (held, expires, epoch, transitions)
+
+
+def _rules(catalog: Catalog) -> Metric:
+    silent = GaugeMetricFamily(
+        "presenter_rbac_lag_seconds",
+        "Time since the RBAC objects were last heard of: rules that are too old decide nothing.",
+        labels=["cluster"],
+    )
+    for cluster in catalog.clusters:
+        lags = [watch.lag_seconds for cached in catalog.of_group(cluster.name, RBAC_GROUP) for watch in cached.watches]
+        known = [lag for lag in lags if lag is not None]
+        if known:
+            silent.add_metric([cluster.name], max(known))
+    return silent
 
 
 def _watches(catalog: Catalog) -> Iterator[Metric]:

@@ -1,78 +1,103 @@
-"""Around every request: its trace id goes back and into the log, its time and outcome into the log and the metrics."""
+"""Around every request: how it went and where its time went, into its answer, the log, the metrics and the traces."""
 
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Callable, Mapping
+from time import perf_counter
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TRACE_HEADER = "X-Krateo-TraceId"
-_TRACE_ID = re.compile(r"[\x21-\x7e]{1,128}")
+from presenter.api.observed import Observed
+from presenter.api.request_metrics import RequestMetrics
+from presenter.phases import Phase
+
+_TRACE_HEADER = b"x-krateo-traceid"
+_TRACE_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _QUIET = ("/livez", "/readyz", "/metrics")
 
-log = structlog.get_logger(__name__)
+Trace = Callable[[Observed, Mapping[str, str]], None]
+"""Makes a trace of a request that is over; the mapping has the headers that tell what it is part of."""
 
 
 class Observe:
-    """ASGI middleware."""
+    """ASGI middleware, the outermost."""
 
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
+    def __init__(self, app: ASGIApp, registry: CollectorRegistry, trace: Trace | None) -> None:
         self._app = app
-        self._requests = Counter(
-            "presenter_http_requests", "HTTP requests.", ["method", "path", "code"], registry=registry
-        )
-        self._seconds = Histogram(
-            "presenter_http_request_duration_seconds",
-            "Time from the request's first byte to the answer's last.",
-            ["method", "path"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-            registry=registry,
-        )
+        self._metrics = RequestMetrics(registry)
+        self._log = structlog.get_logger(__name__).bind()
+        self._trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and note how it went."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace_id = _trace_id(Headers(scope=scope))
-        code = 500
+        request = Observed(scope, _trace_id(scope))
 
         async def answer(message: Message) -> None:
-            nonlocal code
             if message["type"] == "http.response.start":
-                code = message["status"]
-                if trace_id is not None:
-                    MutableHeaders(scope=message)[TRACE_HEADER] = trace_id
+                request.phases.begin(None)
+                request.code = message["status"]
+                message["headers"] = [*message["headers"], *_headers(request)]
+            else:
+                request.body_bytes += len(message.get("body", b""))
             await send(message)
 
-        started = time.perf_counter()
         try:
             await self._app(scope, receive, answer)
         finally:
-            self._note(scope, code, time.perf_counter() - started, trace_id)
+            request.end(scope)
+            self._tell(request, scope)
 
-    def _note(self, scope: Scope, code: int, seconds: float, trace_id: str | None) -> None:
-        route = scope.get("route")
-        path = getattr(route, "path", "other")  # never the raw path: labels must be few
-        self._requests.labels(scope["method"], path, code).inc()
-        self._seconds.labels(scope["method"], path).observe(seconds)
-        note = log.debug if path in _QUIET else log.info
-        note(
-            "request",
-            method=scope["method"],
-            path=scope["path"],
-            code=code,
-            ms=round(seconds * 1000, 2),
-            user=scope.get("state", {}).get("user"),
-            trace_id=trace_id,
-        )
+    def _tell(self, request: Observed, scope: Scope) -> None:
+        spent = request.phases.seconds()
+        self._metrics.count(request, spent)
+        quiet = request.route in _QUIET
+        (self._log.debug if quiet else self._log.info)("request", **_line(request, scope, spent))
+        if self._trace is not None and not quiet:
+            self._trace(request, {name.decode(): value.decode("latin-1") for name, value in scope["headers"]})
 
 
-def _trace_id(headers: Headers) -> str | None:
+def _line(request: Observed, scope: Scope, spent: Mapping[Phase, float]) -> dict[str, object]:
+    """What the log says: never a token, nor what was answered."""
+    line = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "code": request.code,
+        "ms": _milliseconds(request.seconds),
+        "user": request.user,
+        "type": request.asked,
+        "rows": request.rows,
+        "bytes": request.body_bytes,
+        "reason": request.reason,
+        "phases": {phase: _milliseconds(seconds) for phase, seconds in spent.items()} or None,
+        "trace_id": request.trace_id,
+    }
+    return {name: value for name, value in line.items() if value is not None}
+
+
+def _headers(request: Observed) -> list[tuple[bytes, bytes]]:
+    headers = []
+    if request.trace_id is not None:
+        headers.append((_TRACE_HEADER, request.trace_id.encode()))
+    if request.code == 200 and request.phases.spans:  # how long a refusal took might tell what there is
+        spent = [*request.phases.seconds().items(), ("total", perf_counter() - request.started)]
+        timing = ", ".join(f"{name};dur={_milliseconds(seconds)}" for name, seconds in spent)
+        headers.append((b"server-timing", timing.encode()))
+    return headers
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
+
+
+def _trace_id(scope: Scope) -> str | None:
     """The caller's trace id, if it is fit to be sent back."""
-    trace_id = headers.get(TRACE_HEADER)
-    return trace_id if trace_id and _TRACE_ID.fullmatch(trace_id) else None
+    for name, value in scope["headers"]:
+        if name == _TRACE_HEADER:
+            return value.decode() if _TRACE_ID.fullmatch(value) else None
+    return None

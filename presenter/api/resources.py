@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.routing import APIRoute
+from fastapi.responses import StreamingResponse
 
 from presenter.access.authorizer import Authorizer
 from presenter.access.identity import Authenticator, Identity
@@ -17,6 +17,7 @@ from presenter.api import openapi
 from presenter.api.answers import answer
 from presenter.api.freshness import freshness
 from presenter.api.inflight import Inflight
+from presenter.api.observed import Observed, observed
 from presenter.api.parameters import (
     DetailParameters,
     ListParameters,
@@ -34,6 +35,7 @@ from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
 from presenter.cache.scope import Leg, Scope, legs
 from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+from presenter.phases import begin
 
 ALL_NAMESPACES = "*"
 MAX_BODY = 65_536
@@ -62,22 +64,9 @@ class Services:
     conversions: Conversions = field(default_factory=Conversions)
 
 
-class _Route(APIRoute):
-    """Hands the request over as it came: FastAPI's own would take its parameters apart, which is done here."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What FastAPI calls for each request."""
-
-        async def handle(request: Request) -> Response:
-            response: Response = await self.endpoint(request, **request.path_params)
-            return response
-
-        return handle
-
-
 def resources_router(services: Services) -> APIRouter:
     """The routes, bound to what answers them."""
-    router = APIRouter(tags=["resources"], route_class=_Route)
+    router = APIRouter(tags=["resources"])
 
     @router.get("/resources", **openapi.LIST)
     async def list_resources(request: Request) -> Response:
@@ -85,7 +74,7 @@ def resources_router(services: Services) -> APIRouter:
         identity = await _identity(services, request)
         parameters = parse_list_query(request.scope["query_string"])
         async with services.inflight.admitted(request):
-            return await _list(services, identity, parameters)
+            return await _list(services, identity, parameters, observed(request))
 
     @router.post("/resources", **openapi.LIST_BY_BODY)
     async def list_resources_by_body(request: Request) -> Response:
@@ -95,7 +84,7 @@ def resources_router(services: Services) -> APIRouter:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
         parameters = parse_list_body(await _body(request))
         async with services.inflight.admitted(request):
-            return await _list(services, identity, parameters)
+            return await _list(services, identity, parameters, observed(request))
 
     @router.get("/resources/{global_uid}", **openapi.DETAIL)
     async def get_resource(request: Request, global_uid: str) -> Response:
@@ -103,14 +92,16 @@ def resources_router(services: Services) -> APIRouter:
         identity = await _identity(services, request)
         parameters = parse_detail_query(request.scope["query_string"])
         async with services.inflight.admitted(request):
-            return await _get(services, identity, global_uid, parameters)
+            return await _get(services, identity, global_uid, parameters, observed(request))
 
     return router
 
 
 async def _identity(services: Services, request: Request) -> Identity:
+    begin("auth")
     identity = await services.authenticator.authenticate(request.headers.getlist("authorization"))
-    request.state.user = identity.username
+    observed(request).user = identity.username
+    begin(None)
     return identity
 
 
@@ -123,7 +114,9 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _list(services: Services, identity: Identity, parameters: ListParameters) -> Response:
+async def _list(services: Services, identity: Identity, parameters: ListParameters, noted: Observed) -> Response:
+    noted.asked = f"{parameters.resource or '*'}.{parameters.group}".rstrip(".")
+    begin("scope")
     catalog = await services.catalog.current()
     selection = select(
         catalog,
@@ -144,6 +137,8 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
         cached.require_synced()
     versions = await _versions(services, catalog, types, parameters.version)
     page = await read_page(services.pool, query)
+    begin("serialise")
+    noted.rows = len(page.rows)
     return _respond(
         answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), selection.warnings, versions),
         freshness(catalog, query.legs),
@@ -219,7 +214,10 @@ def _cursor(codec: CursorCodec, query: Query, filters: bytes, page: Page) -> str
     return codec.encode(query.sort, query.descending, filters, page.next)
 
 
-async def _get(services: Services, identity: Identity, global_uid: str, parameters: DetailParameters) -> Response:
+async def _get(
+    services: Services, identity: Identity, global_uid: str, parameters: DetailParameters, noted: Observed
+) -> Response:
+    begin("scope")
     cluster, _, uid = global_uid.rpartition(":")
     absent = NotFound(
         f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"
@@ -241,13 +239,32 @@ async def _get(services: Services, identity: Identity, global_uid: str, paramete
             cached.require_synced()
         raise absent
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
+    begin("serialise")
+    noted.asked, noted.rows = asked.type.name, 1
     return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, row.namespace)]))
 
 
-def _respond(body: bytes, headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:
+def _respond(pieces: Iterator[bytes], headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:
+    """The answer, at once if it is of one piece; others are made as the caller takes them."""
     if warnings:
         headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
-    return Response(body, media_type="application/json", headers=headers)
+    first = next(pieces)
+    more = next(pieces, None)
+    if more is None:
+        return Response(first, media_type="application/json", headers=headers)
+    return StreamingResponse(
+        _timed(itertools.chain((first, more), pieces)), media_type="application/json", headers=headers
+    )
+
+
+async def _timed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while True:
+        begin("serialise")
+        piece = next(pieces, None)
+        begin(None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _quotable(text: str) -> str:

@@ -27,8 +27,9 @@ def select(
     clusters = [known for known in catalog.clusters if cluster in (None, known.name)]
     types = tuple(
         cached
-        for cached in catalog.types
-        if cached.type.group == group and resource in (None, cached.type.resource) and cluster in (None, cached.cluster)
+        for known in clusters
+        for cached in catalog.of_group(known.name, group)
+        if resource in (None, cached.type.resource)
     )
     if not types:
         return Selection((), (_why_empty(catalog, clusters, group, resource, cluster),))

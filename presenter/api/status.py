@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from presenter.api.observed import observed
 from presenter.errors import PresenterError
 
 log = structlog.get_logger(__name__)
@@ -33,15 +34,17 @@ def status_body(code: int, reason: str, message: str) -> bytes:
     )
 
 
-def _response(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def _response(
+    request: Request, code: int, reason: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    observed(request).reason = reason
     return Response(
         status_body(code, reason, message), status_code=code, headers=headers, media_type="application/json"
     )
 
 
-async def _known(_: Request, error: Exception) -> Response:
+def failure(request: Request, error: PresenterError) -> Response:
     """Whatever this project raises on purpose."""
-    assert isinstance(error, PresenterError)
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -49,7 +52,21 @@ async def _known(_: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", error=error.message, reason=error.reason)
-    return _response(error.status, error.reason, error.message, headers)
+    return _response(request, error.status, error.reason, error.message, headers)
+
+
+def bug(request: Request) -> Response:
+    """A mistake of ours: told in general; the server logs it in full."""
+    return _response(request, 500, "InternalError", "unexpected error: the service's log has the details")
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PresenterError)
+    return failure(request, error)
+
+
+async def _unknown(request: Request, _error: Exception) -> Response:
+    return bug(request)
 
 
 async def _routing(request: Request, error: Exception) -> Response:
@@ -62,7 +79,7 @@ async def _routing(request: Request, error: Exception) -> Response:
     reason = _REASONS.get(error.status_code, "InternalError" if error.status_code >= 500 else "BadRequest")
     message = messages.get(error.status_code, error.detail)
     headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
-    return _response(error.status_code, reason, message, headers)
+    return _response(request, error.status_code, reason, message, headers)
 
 
 def _allowed_methods(request: Request) -> str:
@@ -76,13 +93,8 @@ def _allowed_methods(request: Request) -> str:
     )
 
 
-async def _bug(_: Request, _error: Exception) -> Response:
-    """A mistake of ours: told in general; the server logs it in full."""
-    return _response(500, "InternalError", "unexpected error: the service's log has the details")
-
-
 def answer_errors_as_status(app: FastAPI) -> None:
     """Make every error leave this application as a Status."""
     app.add_exception_handler(PresenterError, _known)
     app.add_exception_handler(HTTPException, _routing)
-    app.add_exception_handler(Exception, _bug)
+    app.add_exception_handler(Exception, _unknown)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from presenter.cache.metrics import LEADER
 from presenter.errors import LeaseLost, Unavailable
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Lease:
         self._holder = holder
         self._timings = timings or LeaseTimings()
         self._duration = timedelta(seconds=self._timings.duration)
+        self._leader = LEADER.labels(cluster)
 
     async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:
         """Whenever the lease can be had, do `work`, which is given its epoch, until cancelled.
@@ -71,9 +73,11 @@ class Lease:
         while True:
             epoch = await self._take()
             log.info("leading", cluster=self._cluster, epoch=epoch)
+            self._leader.set(1)
             try:
                 await self._work(work, epoch)
             finally:
+                self._leader.set(0)
                 await self._release(epoch)
             log.warning("another process leads", cluster=self._cluster, epoch=epoch)
 

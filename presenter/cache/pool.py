@@ -14,6 +14,8 @@ from urllib.parse import quote, urlencode
 import asyncpg
 import structlog
 
+from presenter import phases
+from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
 from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, SchemaOutdated
 
@@ -166,14 +168,17 @@ async def wait_until_ready(address: Address, patience: float) -> None:
 class Pool:
     """A bounded number of connections whose JSON comes and goes as bytes. Who asks first gets one first."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], patience: float) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], patience: float, name: str) -> None:
         self._pool = pool
+        self._usage = Usage(name, pool.get_max_size())
         self._patience = patience
         self._turns = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
 
     @classmethod
-    async def open(cls, address: Address, *, size: int, command_timeout: float, **server_settings: str) -> Self:
-        """Connect lazily, to at most `size` connections.
+    async def open(
+        cls, address: Address, *, size: int, command_timeout: float, name: str = "other", **server_settings: str
+    ) -> Self:
+        """Connect lazily, to at most `size` connections. The metrics know the pool by its `name`.
 
         No statement may take longer than `command_timeout` seconds, nor may the wait for a connection.
         """
@@ -190,15 +195,16 @@ class Pool:
                 max_cacheable_statement_size=_LONGEST_STATEMENT,
             ),
             min(_PATIENCE, command_timeout),
+            name,
         )
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, address: Address, *, size: int, command_timeout: float = 60, **server_settings: str
+        cls, address: Address, *, size: int, command_timeout: float = 60, name: str = "other", **server_settings: str
     ) -> AsyncIterator[Self]:
         """The same for a while."""
-        pool = await cls.open(address, size=size, command_timeout=command_timeout, **server_settings)
+        pool = await cls.open(address, size=size, command_timeout=command_timeout, name=name, **server_settings)
         try:
             yield pool
         finally:
@@ -206,12 +212,17 @@ class Pool:
 
     @classmethod
     def reading(
-        cls, address: Address, size: int, timeout: timedelta, **planning: str
+        cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
     ) -> AbstractAsyncContextManager[Self]:
         """Connections on which no query takes longer than `timeout`: the server ends it, else the client does."""
         seconds = timeout.total_seconds()
         return cls.opened(
-            address, size=size, command_timeout=seconds + 1, statement_timeout=f"{seconds * 1000:.0f}ms", **planning
+            address,
+            name=name,
+            size=size,
+            command_timeout=seconds + 1,
+            statement_timeout=f"{seconds * 1000:.0f}ms",
+            **planning,
         )
 
     async def close(self) -> None:
@@ -221,26 +232,68 @@ class Pool:
         except TimeoutError:
             self._pool.terminate()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """One connection for a while; failures inside the block are translated."""
-        with translated():
-            async with self._turn(), self._pool.acquire(timeout=self._patience) as connection:
-                yield connection
+        return _Use(self._pool, self._turns, self._patience, self._usage)
 
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+
+class _Use(AbstractAsyncContextManager["Connection"]):
+    """A connection for a while. Not a generator: a few of these within each other take as long as a small query."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[asyncpg.Record], turns: asyncio.Semaphore, patience: float, usage: Usage
+    ) -> None:
+        self._pool = pool
+        self._turns = turns
+        self._patience = patience
+        self._usage = usage
+
+    async def __aenter__(self) -> Connection:
+        since = time.perf_counter()
+        self._before = phases.begin("wait")
+        try:
+            await self._turn()
+            try:
+                with translated():
+                    connecting = self._pool.get_idle_size() == 0  # else it is at once, and no clock needs to run
+                    self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
+            except BaseException:
+                self._turns.release()
+                raise
+        except BaseException:
+            phases.begin(self._before)
+            raise
+        self._usage.waited.observe(time.perf_counter() - since)
+        self._usage.in_use.inc()
+        phases.begin("query")
+        return self._connection
+
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            with translated():
+                await self._pool.release(self._connection)
+        finally:
+            phases.begin(self._before)
+            self._usage.in_use.dec()
+            self._turns.release()
+        if error is not None:
+            with translated():
+                raise error
+
+    async def _turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()  # at once
+            return
+        self._usage.waiting.inc()
         try:
             async with asyncio.timeout(self._patience):
                 await self._turns.acquire()
-        except TimeoutError as error:
+        except TimeoutError as late:
             raise DatabaseBusy(
                 f"all connections to PostgreSQL were in use for {self._patience:g} s: try again later"
-            ) from error
-        try:
-            yield
+            ) from late
         finally:
-            self._turns.release()
+            self._usage.waiting.dec()
 
 
 async def _as_it_is(_: Connection) -> None:

@@ -17,6 +17,7 @@ import structlog
 
 from presenter.cache import writes
 from presenter.cache.lease import fence, lost
+from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.unstorable import UNSTORABLE, storable
 from presenter.errors import DatabaseUnavailable
 from presenter.resource import ALL_NAMESPACES, RBAC_GROUP, Event, Object, ResourceType, State, Watch
@@ -79,10 +80,16 @@ class Writer:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
-        async with self._turn, self._pool.connection() as connection, connection.transaction():
+        async with self._connection() as connection, connection.transaction():
             if self._epoch is not None:
                 await fence(connection, self._cluster, self._epoch)
             yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        with failures_counted():
+            async with self._turn, self._pool.connection() as connection:
+                yield connection
 
     # -- what is watched -----------------------------------------------------------------------------------------------
 
@@ -199,10 +206,11 @@ class Writer:
 
         `unreadable` items could not even be read; they are counted.
         """
-        try:
-            await self._list_page(self._upsert, watch, objects, unreadable)
-        except UNSTORABLE:
-            await self._list_page(self._upsert_in_parts, watch, objects, unreadable)
+        with measured("list", len(objects)):
+            try:
+                await self._list_page(self._upsert, watch, objects, unreadable)
+            except UNSTORABLE:
+                await self._list_page(self._upsert_in_parts, watch, objects, unreadable)
 
     async def list_events(self, watch: Watch, events: Sequence[Event], *, unreadable: int = 0) -> None:
         """The same for a list that comes as a stream of events, in which an object named before may go again."""
@@ -262,14 +270,15 @@ class Writer:
         upserts = [event.object for event in last if event.change == "upsert"]
         deletes = [event.object for event in last if event.change == "delete"]
         rest = (deletes, checkpoint, len(events) + unreadable, unreadable)
-        try:
-            async with self._turn, self._pool.connection() as connection:
-                await self._apply(connection, watch, upserts, *rest)
-        except UNSTORABLE:
-            async with self._transaction() as connection:
-                await self._apply(connection, watch, [], *rest)
-                written = await self._upsert_in_parts(connection, watch, upserts)
-                await self._count(connection, watch, written.fresh, written.sanitised)
+        with measured("events", len(events)):
+            try:
+                async with self._connection() as connection:
+                    await self._apply(connection, watch, upserts, *rest)
+            except UNSTORABLE:
+                async with self._transaction() as connection:
+                    await self._apply(connection, watch, [], *rest)
+                    written = await self._upsert_in_parts(connection, watch, upserts)
+                    await self._count(connection, watch, written.fresh, written.sanitised)
         if checkpoint is not None:
             self._committed[watch] = checkpoint
 
@@ -344,6 +353,7 @@ class Writer:
     async def _upsert_mended(self, connection: Connection, watch: Watch, object: Object, refusal: str) -> Written:
         """Store of an object what PostgreSQL takes, or leave it out, as one whose very name no index can hold."""
         place = {"type": str(watch), "namespace": object.namespace, "name": object.name[:253]}
+        REFUSED.inc()
         try:
             async with connection.transaction():
                 written = await self._upsert(connection, watch, [storable(object, watch.type, refusal)])

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from presenter.kube.metrics import WAITING_BYTES, WAITING_EVENTS
+
 Item = TypeVar("Item")
 
 MAX_ITEMS = 500
@@ -73,7 +75,7 @@ class Received(Generic[Item]):
         self._stream_bytes = stream_bytes
         self._gathered: deque[Item] = deque()
         self._held = 0
-        self._handed_on = 0
+        self._handed_on = (0, 0)
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -86,7 +88,7 @@ class Received(Generic[Item]):
     ) -> None:
         self.cut()
         await asyncio.wait((self._reading,))
-        self._give_back(self._held)
+        self._give_back(self._handed_on[0] + len(self._gathered), self._held)
 
     def cut(self) -> None:
         """Read no further. What has gathered is still handed on."""
@@ -97,8 +99,8 @@ class Received(Generic[Item]):
 
         Those of the batch before are done with, and make room.
         """
-        self._give_back(self._handed_on)
-        self._handed_on = 0
+        self._give_back(*self._handed_on)
+        self._handed_on = (0, 0)
         while not self._gathered:
             if self._reading.done():
                 if not self._reading.cancelled():
@@ -115,6 +117,8 @@ class Received(Generic[Item]):
                 size = self._size(item)
                 self._held += size
                 self._budget.take(size)
+                WAITING_EVENTS.inc()
+                WAITING_BYTES.inc(size)
                 self._changed.set()
                 while self._held >= self._stream_bytes or (self._held and self._budget.exhausted):
                     await self._budget.freed()
@@ -128,9 +132,11 @@ class Received(Generic[Item]):
                 break
             batch.append(self._gathered.popleft())
             taken += size
-        self._handed_on = taken
+        self._handed_on = (len(batch), taken)
         return batch
 
-    def _give_back(self, size: int) -> None:
+    def _give_back(self, items: int, size: int) -> None:
         self._held -= size
         self._budget.give_back(size)
+        WAITING_EVENTS.dec(items)
+        WAITING_BYTES.dec(size)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from presenter.api.answers import AT_ONCE
 from presenter.cache.pool import Address
 from presenter.cache.writer import Writer
 from tests.api.service import Service, serving
@@ -44,6 +45,15 @@ async def test_a_page_is_a_hundred_by_default_and_five_thousand_at_most(crowded:
     assert len(last.items) == 1
     assert last.cursor is None
     assert last.names[0] not in by_body.names
+
+
+async def test_a_page_that_is_sent_in_pieces_is_whole(crowded: Service) -> None:
+    names = sorted(f"panel-{number}" for number in range(MANY))
+    for size in (AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 2 * AT_ONCE, 2 * AT_ONCE + 1):
+        page = await crowded.page(group=WIDGETS, sort_by="name", limit=size, raw=True)
+        assert page.names == names[:size]
+        assert page.cursor is not None
+        assert ("Content-Length" in page.headers) is (size <= AT_ONCE)
 
 
 async def test_what_is_rare_is_found_however_far_apart_it_lies(crowded: Service) -> None:

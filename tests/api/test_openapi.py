@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -108,6 +109,10 @@ async def test_the_documentation_is_a_page_on_the_document(world: World) -> None
     page = await world.service.send("GET", "/docs")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "/openapi.json" in page.body.decode()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
+    assert len(loaded) == 3
+    for path in loaded:  # all of it from here: behind a firewall there is nothing else
+        assert (await world.service.send("GET", path)).code == 200
     home = await world.service.send("GET", "/")
     assert (home.code, home.headers["Location"]) == (307, "docs")
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from presenter.cache import migration, schema
 from presenter.cache.pool import Address, Pool
-from presenter.errors import SchemaOutdated
+from presenter.errors import DatabaseBusy, SchemaOutdated
 
 
 async def test_migrations_make_what_the_tables_describe(database: Address) -> None:
@@ -75,3 +75,19 @@ def test_revisions_are_numbered_in_order() -> None:
     revisions = [found.revision for found in script.walk_revisions()]
     assert revisions == [f"{number:04}" for number in range(len(revisions), 0, -1)]
     assert revisions[0] == schema.HEAD
+
+
+async def test_a_migration_that_others_stand_in_the_way_of_is_given_up_and_can_be_repeated(
+    empty_database: Address,
+) -> None:
+    connection = await empty_database.connect()
+    try:
+        undone = connection.transaction()
+        await undone.start()
+        await connection.execute("CREATE TABLE clusters ()")
+        with pytest.raises(DatabaseBusy, match="pg_stat_activity"):
+            await migration.migrate(empty_database, patience=0.6)
+        await undone.rollback()
+        assert await migration.migrate(empty_database) == (None, schema.HEAD)
+    finally:
+        await connection.close()

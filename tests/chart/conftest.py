@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from presenter.sandbox import Cluster, Sandbox, fill
 from tests.chart.helm import CHECKOUT, Helm, Manifests, Values
+from tests.chart.promtool import Promtool
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +46,12 @@ def render(helm: Helm) -> Callable[[Values], Manifests]:
         return rendered[key]
 
     return once
+
+
+@pytest.fixture
+def promtool(tmp_path: Path) -> Promtool:
+    """promtool, or a skip."""
+    return Promtool(tmp_path)
 
 
 @pytest.fixture

@@ -197,6 +197,21 @@ async def test_a_worker_that_is_killed_is_replaced(served: Service) -> None:
     assert {each.status for each in got if isinstance(each, Reply)} == {200}
 
 
+async def test_connections_are_spread_over_the_workers(served: Service) -> None:
+    url = urlsplit(served.url)
+    # Which of three has one is up to the kernel: that of so many none is one's is as good as impossible.
+    connections = [await asyncio.open_connection(url.hostname, url.port) for _ in range(100)]
+
+    async def held() -> list[int]:
+        return [len(worker.net_connections("tcp")) - 1 for worker in workers(served).values()]
+
+    counts = await eventually(held, lambda counts: sum(counts) >= len(connections))
+    assert len(counts) == 3
+    assert min(counts) > len(connections) // 10
+    for _, writer in connections:
+        writer.close()
+
+
 async def test_all_workers_end_together_and_answer_before(served: Service, database: Address) -> None:
     left = list(workers(served).values())
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

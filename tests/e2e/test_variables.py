@@ -21,6 +21,7 @@ from presenter.cache.pool import Address
 from presenter.config import variables
 from presenter.sandbox import Sandbox
 from tests.access.issuer import Issuer, SigningKey, claims_of, signed
+from tests.e2e.collector import collecting
 from tests.e2e.processes import working_in
 from tests.e2e.system import KEY, PANELS, Launch, Reply, Service, System, token, variables_of, without_managed_fields
 from tests.eventually import eventually
@@ -66,6 +67,15 @@ async def test_a_port_that_is_taken_is_refused(system: System) -> None:
         process = await system.launch("serve", **(system.variables | {"PORT": str(port)}))
         assert await process.ended() == 2
     assert process.err[-1].startswith(f"presenter: PORT is {port}, which cannot be listened on: ")
+
+
+@shows("OTEL_EXPORTER_OTLP_ENDPOINT")
+async def test_it_sends_traces_to_the_collector(system: System) -> None:
+    async with collecting() as collector:
+        service = await system.start("serve", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        await service.get("/resources", group=WIDGETS)
+        await service.process.stop()
+    assert [span.name for span in await collector.requests()] == ["GET /resources"]
 
 
 @shows("SHUTDOWN_GRACE")

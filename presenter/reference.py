@@ -1,0 +1,57 @@
+"""The settings as Markdown tables: the part of docs/configuration.md that is generated, by `scripts/docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from inspect import getdoc
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from presenter.config import GROUPS, variables
+
+_KINDS: dict[Any, str] = {
+    bool: "`true` or `false`",
+    int: "number",
+    str: "text",
+    timedelta: "duration",
+    tuple: "list",
+    dict: "parameters",
+    Path: "path",
+    SecretStr: "secret",
+}
+
+
+def settings_reference() -> str:
+    """A section for each group of settings, with a table of its variables."""
+    return "\n".join(line for group in GROUPS for line in _section(getdoc(group) or "", group.model_fields.values()))
+
+
+def _section(meaning: str, fields: Any) -> Iterator[str]:
+    """The first sentence of what a group means is the heading, the rest of it stands above the table."""
+    heading, _, rest = meaning.replace("\n", " ").partition(".")
+    yield from (f"## {heading}", "")
+    if rest:
+        yield from (rest.strip(), "")
+    yield from ("| variable | value | default | |", "|---|---|---|---|")
+    for field in fields:
+        default, description = variables()[field.alias]
+        yield f"| `{field.alias}` | {_value(field)} | {f'`{default}`' if default else ''} | {description} |"
+    yield ""
+
+
+def _value(field: FieldInfo) -> str:
+    """What may be written, in a word or two."""
+    kinds = get_args(field.annotation) if get_origin(field.annotation) is UnionType else (field.annotation,)
+    [kind] = [kind for kind in kinds if kind is not NoneType]
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    words = _KINDS[get_origin(kind) or kind]
+    if kind is int:
+        words += "".join(f" from {bound.ge}" for bound in field.metadata if hasattr(bound, "ge"))
+        words += "".join(f" to {bound.le}" for bound in field.metadata if hasattr(bound, "le"))
+    return words

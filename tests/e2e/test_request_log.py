@@ -1,0 +1,43 @@
+"""The line that a request leaves in the log of a real process."""
+
+from __future__ import annotations
+
+import json
+
+from presenter.phases import PHASES
+from tests.e2e.system import PANELS, Json, Service, System
+
+QUERY: dict[str, str | int] = {"group": "widgets.templates.krateo.io", "resource": "panels", "namespace": "*"}
+
+
+async def line(service: Service, trace_id: str, **query: str | int) -> Json:
+    """Ask for a page, and return what the log says of that."""
+    headers = {"Authorization": f"Bearer {service.token}", "X-Krateo-TraceId": trace_id}
+    async with service.session.get(f"{service.url}/resources", params=query, headers=headers) as response:
+        size = len(await response.read())
+    found = await service.process.line(rf'^.*"trace_id": "{trace_id}".*$')
+    told: Json = json.loads(found[0])
+    assert told["bytes"] == size
+    return told
+
+
+async def test_a_request_leaves_one_line_with_all_that_is_known_of_it(system: System) -> None:
+    service = await (await system.start(DEBUG="true")).ready()
+    system.put("noted", note="what is in an object is nobody's business")
+    await system.in_sync(service, PANELS)
+    told = await line(service, "answered", raw="true", **QUERY)
+    assert (told["event"], told["method"], told["path"], told["code"]) == ("request", "GET", "/resources", 200)
+    assert (told["user"], told["type"], told["rows"]) == ("tester", PANELS, len(system.served(PANELS)))
+    assert told["phases"].keys() == set(PHASES)
+    assert sum(told["phases"].values()) <= told["ms"] + 0.1, "rounded to hundredths"
+    assert all(number == round(number, 2) for number in (told["ms"], *told["phases"].values()))
+
+    refused = await line(service, "refused", limit=0, **QUERY)
+    assert (refused["code"], refused["reason"], refused["user"]) == (400, "BadRequest", "tester")
+    assert refused["phases"].keys() == {"auth"}
+    assert "rows" not in refused
+
+    log = service.process.log()
+    assert "nobody's business" not in log
+    for part in service.token.split("."):
+        assert part not in log
