@@ -14,9 +14,9 @@ from presenter.kube.metrics import WAITING_BYTES, WAITING_EVENTS
 Item = TypeVar("Item")
 
 MAX_ITEMS = 500
-MAX_BYTES = 4 * 2**20
-STREAM_BYTES = 8 * 2**20
-ALL_BYTES = 32 * 2**20
+MAX_BYTES = 2**20
+STREAM_BYTES = 2 * 2**20
+ALL_BYTES = 8 * 2**20
 
 
 class Budget:
