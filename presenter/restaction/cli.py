@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +42,8 @@ Name = Annotated[str | None, typer.Option(help="Which RESTAction, when there are
 
 
 @restaction.callback()
-def _needs_its_packages() -> None:
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control starts jobs deaf to it
     if any(find_spec(name) is None for name in ("aiohttp", "jq", "lark", "ruamel", "ruamel.yaml")):
         raise ConfigError("presenter restaction needs more packages: pip install 'resources-presenter[restaction]'")
 
