@@ -21,6 +21,8 @@ from presenter.kube.library import ApiClient, ConfigException, Configuration, lo
 TOKEN_REFRESH_SECONDS = 60.0
 RENEWAL_SECONDS = 5.0
 RENEWAL_TIMEOUT = 30.0
+READ_BUFFER = 2**16
+"""Bytes of an answer that are received before anybody takes them."""
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +109,8 @@ async def log_in(kubeconfig: str | None) -> Any:
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"the cluster's certificate authority or certificate cannot be used: {error}") from error
     api.user_agent = f"resources-presenter/{__version__}"
+    # The library's 2 MiB are for reading by lines; here each stream would hold them beside what it may read ahead.
+    api.rest_client.pool_manager._read_bufsize = READ_BUFFER
     return api
 
 

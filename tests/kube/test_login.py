@@ -18,6 +18,7 @@ from presenter.kube import login
 from presenter.kube.client import KubeClient
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
+from tests.eventually import eventually
 from tests.sandbox.authority import Authority
 
 MAPS = ResourceType("", "v1", "configmaps", "ConfigMap", True, ("v1",))
@@ -202,3 +203,16 @@ async def test_another_server_is_not_turned_to(sandbox: Sandbox, client: KubeCli
             await client.cluster_uid()
         assert await client.cluster_uid() == sandbox.cluster.uid
         assert len(other.requests) == 0
+
+
+async def test_little_of_an_answer_is_held_before_it_is_taken(sandbox: Sandbox, client: KubeClient) -> None:
+    for number in range(10):
+        sandbox.cluster.create(config_map(f"large-{number}") | {"data": {"text": "x" * 1_000_000}})
+    async with client._request("GET", "/api/v1/configmaps") as response:
+        connection = response.connection
+        assert connection is not None
+        assert connection.protocol is not None
+        protocol = connection.protocol
+        await eventually(lambda: asyncio.sleep(0, protocol._reading_paused), bool)
+        assert response.content.total_bytes < 2**20
+        assert len(await response.read()) > 10_000_000
