@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from presenter.cache import reads
 from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.query import Position, Query, Sort
 from presenter.cache.scope import Leg
@@ -34,79 +35,6 @@ _PIECES = 8
 
 Statement = tuple[str, list[Any]]
 T = TypeVar("T")
-
-# Keys first, documents last: only the rows of the page are read whole, from the places where they were found.
-_PAGE = """
-SELECT {columns}, {payload}, {keys}, page.found, page.last FROM ({page}) AS page
-JOIN resources r ON r.ctid = page.place
-ORDER BY {order}
-"""
-
-# Of each stretch the rows that match, until there is a page of them. `last` is the row at which the walk gave up.
-_WALK = """
-SELECT row.* FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN LATERAL (
-    SELECT * FROM (
-        SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
-            {rows} ORDER BY {order} LIMIT {depth}
-        ) AS walked
-    ) AS walked WHERE found OR last LIMIT {limit}
-) AS row
-"""
-
-_ROWS = """
-SELECT ctid AS place, {key_columns}, namespace, name, labels, updated_at, {namespaces} AS in_namespace
-FROM resources WHERE {within}
-"""
-
-# The same of a few stretches, as if they were one: a merge of index scans, which reads no row before it is wanted. Ties
-# are for those who have all of the order; by the last of its keys, the type, PostgreSQL would have to sort.
-_WALK_MERGED = """
-SELECT * FROM (
-    SELECT place, {keys}, {filters} AS found, row_number() OVER (ORDER BY {order}) = {depth} AS last FROM (
-        SELECT * FROM ({branches}) AS branch ORDER BY {order} LIMIT {depth}
-    ) AS walked
-) AS walked WHERE found OR last ORDER BY {order} FETCH FIRST ({limit}) ROWS WITH TIES
-"""
-
-# The same of namespaces, which follow each other in the order: one after the other, the types side by side in each.
-# Rows that differ by their type only come in any order, so that some more are taken.
-_WALK_ON = """
-SELECT * FROM (
-    SELECT place, {keys}, {filters} AS found, row_number() OVER () = {depth} AS last FROM (
-        SELECT row.* FROM unnest({namespaces}, {types}, {from_namespaces}, {from_names}, {from_uids})
-            AS stretch (in_namespace, in_types, from_namespace, from_name, from_uid)
-        CROSS JOIN LATERAL (SELECT * FROM ({branches}) AS branch ORDER BY {order} LIMIT {depth}) AS row LIMIT {depth}
-    ) AS walked
-) AS walked WHERE found OR last LIMIT {limit}
-"""
-
-# Nothing is known of what lies beyond the first row at which a walk gave up, nor of what differs by its type only.
-_MERGE = """
-SELECT place, {keys}, found AND beyond IS NOT TRUE AS found, last FROM (
-    SELECT row.*, bool_or(last) OVER (ORDER BY {ties} GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
-    FROM ({parts}) AS row
-) AS row WHERE last OR beyond IS NOT TRUE ORDER BY {order} LIMIT {limit}
-"""
-
-# All matches through an index of the filter's. OFFSET 0 keeps every other condition out of there: the planner would
-# look it up in an index of its own, from end to end. Terms are hashes, so that all is compared once more.
-_MATCH = """
-SELECT place, {keys}, type_id = in_type AND {filters} AS found
-FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN LATERAL (
-    SELECT ctid AS place, {key_columns}, type_id, namespace, name, labels, updated_at, composition_id
-    FROM resources WHERE {indexed} OFFSET 0
-) AS row
-"""
-
-_FIRST = "SELECT *, false AS last FROM ({parts}) AS row WHERE found ORDER BY {order} LIMIT {limit}"
-
-# When there are more than a few, these tell how far is far enough: to where as many lie as there can be on the page.
-_FIRST_OF_FEW = """
-SELECT place, {keys}, found AND (NOT more OR number = {limit}) AS found, more AS last FROM (
-    SELECT *, count(*) OVER () = {few} AS more, row_number() OVER (ORDER BY found DESC, {order}) AS number
-    FROM (SELECT * FROM ({parts}) AS row LIMIT {few}) AS row
-) AS row WHERE CASE WHEN more THEN number IN (1, {limit}) ELSE found END ORDER BY found DESC, {order} LIMIT {limit}
-"""
 
 COLUMNS = "r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id"
 
@@ -194,20 +122,20 @@ class StatementMaker:
     def matched(self) -> Statement:
         """Collect what matches, through the index of the filter that has one, and sort it."""
         if self._own_filter() is None and self.has_terms:
-            return self._page(_FIRST, self._matches_of_terms())
+            return self._page(reads.FIRST, self._matches_of_terms())
         found = self._own_filter() or self._since()
         parts = [self._matches(some, f"{_within(some)} AND {found}") for some in self._stretches_to_search()]
-        return self._page(_FIRST, parts)
+        return self._page(reads.FIRST, parts)
 
     def few_matched(self, few: int) -> Statement:
         """The same through the index of terms; when there are as many as that, find only how far is far enough."""
-        return self._page(_FIRST_OF_FEW, self._matches_of_terms(), few=_rounded(few))
+        return self._page(reads.FIRST_OF_FEW, self._matches_of_terms(), few=_rounded(few))
 
     def matched_up_to(self, end: Position | None) -> Statement:
         """The same through the index of terms and that of the order, from the position to an end, if there is one."""
         columns = [key.sql for key in self._query.sort.keys]
         until = "true" if end is None else self._compared(columns, end, "<=", ">=")
-        return self._page(_FIRST, self._matches_of_terms(self._after(columns), until))
+        return self._page(reads.FIRST, self._matches_of_terms(self._after(columns), until))
 
     @property
     def has_terms(self) -> bool:
@@ -272,7 +200,7 @@ class StatementMaker:
             part = [self._walk_merged(stretches, rows)]
         else:
             part = [self._walk(some, rows_of_each) for some in stretches]
-        return self._page(_MERGE, part)
+        return self._page(reads.MERGE, part)
 
     def _walked_part(self) -> str:
         """Where the walk along an index begins, and where it ends."""
@@ -290,7 +218,7 @@ class StatementMaker:
             for some in stretches
             for type_id, namespaces in some.padded()
         ]
-        return _WALK_MERGED.format(
+        return reads.WALK_MERGED.format(
             keys=", ".join(self._keys),
             filters=self._all_filters(any(some.picky for some in stretches), self._after(self._keys)),
             branches=self._side_by_side(merged),
@@ -314,7 +242,7 @@ class StatementMaker:
         within = self._from("from_namespace, from_name, from_uid", "in_namespace")
         types = [self._argument(type_id, "integer") for type_id in _padded(self._type_ids)]
         merged = [self._rows(f"type_id = {type_id} AND in_types ? {type_id}::text AND {within}") for type_id in types]
-        return _WALK_ON.format(
+        return reads.WALK_ON.format(
             keys=", ".join(self._keys),
             filters=self._all_filters(False, self._after(self._keys)),
             namespaces=self._argument(list(wanted), "text[]"),
@@ -344,7 +272,7 @@ class StatementMaker:
     def _walked_apart(
         self, some: _Stretches, rows_of_each: str, order: Sequence[str], rows: int, *, picky: bool
     ) -> str:
-        return _WALK.format(
+        return reads.WALK.format(
             keys=", ".join(self._keys),
             rows=rows_of_each,
             filters=self._all_filters(picky, "true"),
@@ -355,7 +283,7 @@ class StatementMaker:
         )
 
     def _rows(self, within: str, namespaces: str = "NULL::jsonb") -> str:
-        return _ROWS.format(key_columns=", ".join(self._key_columns), within=within, namespaces=namespaces)
+        return reads.ROWS.format(key_columns=", ".join(self._key_columns), within=within, namespaces=namespaces)
 
     def _side_by_side(self, merged: Sequence[str]) -> str:
         order = self._ordered([key.sql for key in self._query.sort.keys][:-1])
@@ -382,7 +310,7 @@ class StatementMaker:
         return parts
 
     def _matches(self, some: _Stretches, indexed: str) -> str:
-        return _MATCH.format(
+        return reads.MATCH.format(
             keys=", ".join(self._keys),
             key_columns=", ".join(self._key_columns),
             indexed=indexed,
@@ -401,7 +329,7 @@ class StatementMaker:
             **more,
         )
         documents = payload(raw=self._query.raw, status=self._query.status)
-        return _PAGE.format(columns=COLUMNS, payload=documents, keys=keys, page=page, order=order), self._arguments
+        return reads.PAGE.format(columns=COLUMNS, payload=documents, keys=keys, page=page, order=order), self._arguments
 
     def _unnested(self, some: _Stretches) -> dict[str, str]:
         return {
