@@ -231,6 +231,13 @@ class ListParameters(_Parameters):
         "pW7mX0mR2mJx6o0Y1m0Vw5UBAMPEDCvA",
     )
 
+    @property
+    def descending(self) -> bool:
+        """The direction that is meant, where none is said, too."""
+        if self.sort_order is None:
+            return self.sort_by in ("created_at", "updated_at")
+        return self.sort_order == "desc"
+
 
 # -- from bytes to declarations --------------------------------------------------------------------------------------
 

@@ -48,7 +48,6 @@ _SORTS = {
     "global_uid": (Sort.GLOBAL_UID, Sort.GLOBAL_UID),
     "composition_id": (Sort.COMPOSITION_ASCENDING, Sort.COMPOSITION_DESCENDING),
 }
-_NEWEST_FIRST = ("created_at", "updated_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +165,7 @@ def _query(
     codec: CursorCodec, parameters: ListParameters, namespace: str | None, selection: Selection, scope: Scope
 ) -> tuple[Query, bytes]:
     """The query behind the parameters, and the digest of its filters that cursors are bound to."""
-    order = parameters.sort_order or ("desc" if parameters.sort_by in _NEWEST_FIRST else "asc")
-    descending = order == "desc"
+    descending = parameters.descending
     sort = _SORTS[parameters.sort_by][descending]
     filters = Filters(
         name=parameters.name,

@@ -17,7 +17,6 @@ from presenter.restaction.rules.findings import Finding
 from presenter.restaction.rules.subject import Rule, Subject, Where
 
 _EACH_PAGE_ITS_OWN = {"limit", "cursor", "raw", "status_raw"}
-_NEWEST_FIRST = ("created_at", "updated_at")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")
 _NULL_IS_NOT_EMPTY = 'null is not "": test (.slice.cursor // "") != "" and (.slice.perPage // "") != ""'
 
@@ -146,9 +145,7 @@ def _different(first: Asked | None, second: Asked | None) -> str:
 
 def _bound_to(parameters: ListParameters) -> dict[str, object]:
     values = {name: value for name, value in parameters if name not in _EACH_PAGE_ITS_OWN}
-    if parameters.sort_order is None:
-        values["sort_order"] = "desc" if parameters.sort_by in _NEWEST_FIRST else "asc"
-    return values
+    return {**values, "sort_order": parameters.descending}
 
 
 RULES: tuple[Rule, ...] = (
