@@ -161,6 +161,8 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the filled database is kept for next time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     arguments = parser.parse_args()
+    if "throughput" in arguments.only and arguments.objects < throughput.LEAST_OBJECTS:
+        parser.error(f"--objects is {arguments.objects}: throughput takes {throughput.LEAST_OBJECTS} at least")
     logs.configure(debug=False, quiet=True)
     figures = asyncio.run(run(arguments))
     print("\nbars:", *(f"  {name:<22}{value:>12,}" for name, value in figures["bars"].items()), sep="\n")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _CURSOR = re.compile(rb'"cursor":"([\w-]+)"\}$')
@@ -63,10 +64,8 @@ def _call(load: Load) -> Answered:
 
 
 async def _together(load: Load) -> Answered:
-    callers = [_Caller(load) for _ in range(load.connections)]
-    loop = asyncio.get_running_loop()
-    for caller in callers:
-        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", load.port)  # type: ignore[misc]
+    connect = partial(asyncio.get_running_loop().create_connection, partial(_Caller, load), "127.0.0.1", load.port)
+    callers = [caller for _, caller in [await connect() for _ in range(load.connections)]]
     started, used = time.perf_counter(), time.process_time()
     for caller in callers:
         caller.begin(started + load.seconds)

@@ -33,6 +33,9 @@ SIZES, CONNECTIONS = (5, 50), (1, 8, 64)
 FAR = 100
 """The number of the page that is far into the list."""
 
+LEAST_OBJECTS = 5 * max(SIZES) * (FAR + 1)
+"""So many have such a page in the largest type, which is a fifth of them."""
+
 _TPS = re.compile(r"tps = ([\d.]+)")
 _SETTINGS = " ".join(f"-c {name}={value}" for name, value in PLANNING.items())
 
