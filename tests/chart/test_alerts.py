@@ -197,6 +197,7 @@ async def the_database_is_read_only(scene: Scene) -> None:
         )
     scene.system.put("news")
     await scene.until(service, "presenter_write_failures_total", reason="database_unavailable")
+    await scene.until(service, "presenter_database_up")  # on a new connection, as the others were ended
 
 
 @fires("Slow", "WaitsForConnections")
