@@ -113,7 +113,7 @@ def _serving(
 def _watching(
     settings: Settings, patterns: Patterns, address: Address, registry: CollectorRegistry
 ) -> AbstractAsyncContextManager[Callable[[], Coroutine[Any, Any, None]]]:
-    from presenter.watching import watching  # the Kubernetes client's models take 40 MB: not where they are not needed
+    from presenter.watching import watching  # aiohttp and the Kubernetes client: not where nothing is watched
 
     return watching(settings, patterns, address, registry)
 

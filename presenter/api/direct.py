@@ -42,7 +42,7 @@ async def _answer(route: Route, scope: Scope, receive: Receive, send: Send) -> N
         response = await route.endpoint(request, **request.path_params)
     except PresenterError as error:
         response = failure(request, error)
-    except Exception:
+    except Exception:  # a bug: said to the caller as a Status here, and raised for whoever logs it
         await bug(request)(scope, receive, send)
         raise
     await response(scope, receive, send)

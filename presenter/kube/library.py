@@ -41,15 +41,15 @@ _client = _on_demand("kubernetes_asyncio.client")
 _on_demand("kubernetes_asyncio.client.models")
 
 # kubernetes_asyncio.config looks for these in their package.
-from kubernetes_asyncio.client import configuration  # noqa: E402
+from kubernetes_asyncio.client import configuration  # noqa: E402 - not before the above
 
 _client.__dict__["Configuration"] = configuration.Configuration
 
-from kubernetes_asyncio.client import api_client  # noqa: E402
+from kubernetes_asyncio.client import api_client  # noqa: E402 - not before the above
 
 _client.__dict__["ApiClient"] = api_client.ApiClient
 
-from kubernetes_asyncio import config  # noqa: E402
+from kubernetes_asyncio import config  # noqa: E402 - not before the above
 
 # None of these carries annotations.
 Configuration: Any = configuration.Configuration
