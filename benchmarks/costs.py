@@ -77,14 +77,14 @@ def _same_rows(shape: Shape) -> tuple[str, str, str]:
 async def _with_depths(pool: Pool, alike: Sequence[Shape]) -> list[tuple[Shape, int, Query]]:
     """Each shape with its first page and, where there are several, with page DEEP or the last full one before it."""
     first = alike[0].query
-    namespaces = {leg.namespace for leg in first.legs}
+    namespaces = first.legs[0].namespaces  # which are the same of every type
     wanted = first.filters
     found = []
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             _MATCHED,
-            list({leg.type_id for leg in first.legs}),
-            None if None in namespaces else list(namespaces),
+            [leg.type_id for leg in first.legs],
+            None if namespaces is None else list(namespaces),
             None if wanted.labels is None else json.dumps(dict(wanted.labels)).encode(),
             wanted.name,
             wanted.name_contains,

@@ -22,12 +22,13 @@ ORDERS = tuple(
     for descending in (True, False)
     if (sort, descending) not in ((Sort.COMPOSITION_ASCENDING, True), (Sort.COMPOSITION_DESCENDING, False))
 )
-SCOPES: dict[str, Sequence[str | None]] = {
-    "all": (None,),
+SCOPES: dict[str, tuple[str, ...] | None] = {
+    "all": None,
     "1 namespace": ("ns-001",),
     "10 namespaces": NAMESPACES[5:500:50],
-    "400 namespaces": [name for number, name in enumerate(NAMESPACES) if number % 5],
+    "400 namespaces": tuple(name for number, name in enumerate(NAMESPACES) if number % 5),
 }
+"""The namespaces that may be seen, in order; None: all."""
 
 
 def filters(a_name: str, a_composition: str) -> dict[str, Filters]:
@@ -89,11 +90,12 @@ class Shape:
 def shapes(type_ids: Sequence[int], filters: dict[str, Filters]) -> Iterator[Shape]:
     """All there are: of the largest type, and of all types together with the plainest of sizes."""
     for scope, namespaces in SCOPES.items():
-        of_one = tuple(Leg(type_ids[0], namespace) for namespace in namespaces)
-        of_all = tuple(Leg(type_id, namespace) for type_id in type_ids for namespace in namespaces)
+        of_one, *others = (Leg(type_id, namespaces) for type_id in type_ids)
         for (name, wanted), (sort, descending) in itertools.product(filters.items(), ORDERS):
-            whole = Query(of_one, sort, descending, 0, wanted)
+            whole = Query((of_one,), sort, descending, 0, wanted)
             for size, (limit, raw) in SIZES.items():
                 yield Shape(name, scope, "one type", size, replace(whole, limit=limit, raw=raw))
             if sort in (Sort.CREATED_AT, Sort.NAMESPACE_AND_NAME):
-                yield Shape(name, scope, "all types", "50 raw", replace(whole, legs=of_all, limit=50, raw=True))
+                yield Shape(
+                    name, scope, "all types", "50 raw", replace(whole, legs=(of_one, *others), limit=50, raw=True)
+                )

@@ -14,14 +14,11 @@ LAG = "X-Cache-Lag-Seconds"
 
 def freshness(catalog: Catalog, legs: Iterable[Leg]) -> dict[str, str]:
     """The worst state and the longest lag of the watches that bring what is on these legs; nothing where none does."""
-    asked: dict[int, set[str | None]] = {}
-    for leg in legs:
-        asked.setdefault(leg.type_id, set()).add(leg.namespace)
     watches = [
         watch
-        for type_id, namespaces in asked.items()
-        for watch in catalog.by_id[type_id].watches
-        if any(watch.covers(namespace) for namespace in namespaces)
+        for leg in legs
+        for watch in catalog.by_id[leg.type_id].watches
+        if any(watch.covers(namespace) for namespace in leg.namespaces or (None,))
     ]
     if not watches:
         return {}

@@ -131,7 +131,7 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
     query, filters = _query(services.cursors, parameters, namespace, selection, scope)
     if selection.types and not query.legs:
         raise _forbidden(identity, parameters, selection)
-    types = [catalog.by_id[type_id] for type_id in {leg.type_id for leg in query.legs}]
+    types = [catalog.by_id[leg.type_id] for leg in query.legs]
     for cached in types:
         cached.require_synced()
     versions = await _versions(services, catalog, types, parameters.version)
@@ -239,7 +239,7 @@ async def _get(
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
     begin("serialise")
     noted.asked, noted.rows = asked.type.name, 1
-    return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, row.namespace)]))
+    return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, (row.namespace,))]))
 
 
 def _respond(pieces: Iterator[bytes], headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:

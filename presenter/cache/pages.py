@@ -57,7 +57,7 @@ async def _found(connection: Connection, query: Query) -> list[asyncpg.Record]:
     steps = WALK_BASE + WALK_PER_ROW * query.limit
     in_order = query.sort is Sort.UPDATED_AT  # which makes `since` a place to stop, not a filter
     if filters == Filters(since=filters.since if in_order else None):
-        if len(query.legs) > MANY and len(query.legs) * query.limit > steps:
+        if query.stretches > MANY and query.stretches * query.limit > steps:
             answer = await _ask(connection, query, StatementMaker(query).walked(steps))
             if answer.complete:
                 return answer.found

@@ -66,7 +66,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One page: at most `limit` objects that match, in order, after a position; `raw`, `status`: with documents."""
+    """One page: at most `limit` objects that match, in order, after a position; `raw`, `status`: with documents.
+
+    There is one leg at most to each type.
+    """
 
     legs: tuple[Leg, ...]
     sort: Sort
@@ -76,6 +79,11 @@ class Query:
     after: Position | None = None
     raw: bool = False
     status: bool = False
+
+    @property
+    def stretches(self) -> int:
+        """How many stretches of indexes it is on: whole types, and namespaces of types."""
+        return sum(1 if leg.namespaces is None else len(leg.namespaces) for leg in self.legs)
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ Scope = Mapping[int, Grant]
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One stretch of an index that a page may walk: a type, whole (`namespace` None) or within one namespace."""
+    """What of one type may be on a page: all of it (`namespaces` None), or what lies in some namespaces, in order."""
 
     type_id: int
-    namespace: str | None = None
+    namespaces: tuple[str, ...] | None = None
 
 
 def legs(
@@ -60,10 +61,10 @@ def legs(
     namespace: str | None,
     name: str | None = None,
 ) -> Iterator[Leg]:
-    """The stretches that hold what was asked for and may be seen.
+    """What was asked for and may be seen, of each type that has any of it.
 
     `namespace` None asks for all namespaces; it does not concern the cluster-scoped types. `name` None asks for any:
-    what may be seen by its name only is on no stretch then. With a name, the query must filter by it.
+    what may be seen by its name only is on no leg then. With a name, the query must filter by it.
     """
     for type_id in cluster_scoped:
         if scope.get(type_id, NOTHING).covers("", name or ""):
@@ -72,9 +73,14 @@ def legs(
         grant = scope.get(type_id, NOTHING)
         if namespace is not None:
             if grant.covers(namespace, name or ""):
-                yield Leg(type_id, namespace)
+                yield Leg(type_id, (namespace,))
         elif grant.everything or name in grant.names:
             yield Leg(type_id)
-        else:
-            named = {where for where, which in grant.objects if which == name}
-            yield from (Leg(type_id, allowed) for allowed in sorted(grant.namespaces | named))
+        elif namespaces := grant.namespaces.union(where for where, which in grant.objects if which == name):
+            yield Leg(type_id, _in_order(namespaces))
+
+
+@lru_cache(maxsize=256)
+def _in_order(namespaces: frozenset[str]) -> tuple[str, ...]:
+    """One and the same tuple for all types of which the same may be seen, which is most of them."""
+    return tuple(sorted(namespaces))

@@ -8,8 +8,7 @@ in it are bounds, rounded to powers of two.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,10 +20,10 @@ from presenter.cache.query import Position, Query, Sort
 from presenter.cache.scope import Leg
 
 MANY = 64
-"""More legs than this are looked at as their types: few namespaces of each side by side, otherwise by passing over what
-lies in others.
+"""More stretches than this are looked at as their types: few namespaces of each side by side, otherwise by passing over
+what lies in others.
 
-More stretches than this are walked side by side: in a merge each has its part of the statement, and of its plan.
+More than this are not walked side by side: in a merge each has its part of the statement, and of its plan.
 """
 
 TRIGRAM = 3
@@ -49,11 +48,11 @@ def payload(*, raw: bool, status: bool) -> str:
 class _Stretches:
     """Stretches of one kind of index: whole types, or (`within`) namespaces of types.
 
-    The namespaces of a whole type are those that are wanted of it, as the keys of a JSON object; None: all.
+    The namespaces of a whole type are those that are wanted of it; None: all.
     """
 
     types: list[int]
-    namespaces: list[str] | list[bytes | None]
+    namespaces: list[str] | list[tuple[str, ...] | None]
     within: bool
 
     @property
@@ -73,25 +72,23 @@ def _padded(values: Sequence[T]) -> list[T | None]:
 
 def _types(legs: Sequence[Leg]) -> _Stretches:
     """The types of the legs, whole."""
-    wanted: dict[int, dict[str, int] | None] = {}
-    for leg in legs:
-        if leg.namespace is None:
-            wanted[leg.type_id] = None
-        elif (namespaces := wanted.setdefault(leg.type_id, {})) is not None:
-            namespaces[leg.namespace] = 1
-    # The keys of a jsonb object are found by bisection; an array would be searched from its beginning.
-    sets = [None if namespaces is None else msgspec.json.encode(namespaces) for namespaces in wanted.values()]
-    return _Stretches(list(wanted), sets, within=False)
+    return _Stretches([leg.type_id for leg in legs], [leg.namespaces for leg in legs], within=False)
 
 
-def _legs(legs: Sequence[Leg]) -> list[_Stretches]:
-    """The legs themselves: whole types and namespaces apart, since they are walked on different indexes."""
+def _apart(legs: Sequence[Leg]) -> list[_Stretches]:
+    """All stretches: whole types and namespaces apart, since they are walked on different indexes."""
     kinds = []
-    if whole := [leg for leg in legs if leg.namespace is None]:
+    if whole := [leg for leg in legs if leg.namespaces is None]:
         kinds.append(_types(whole))
-    if within := [leg for leg in legs if leg.namespace is not None]:
-        kinds.append(_Stretches([leg.type_id for leg in within], [leg.namespace or "" for leg in within], within=True))
+    if within := [(leg.type_id, namespace) for leg in legs for namespace in leg.namespaces or ()]:
+        types, namespaces = zip(*within, strict=True)
+        kinds.append(_Stretches(list(types), list(namespaces), within=True))
     return kinds
+
+
+def _set(members: Sequence[object] | None) -> bytes | None:
+    """Members as the keys of a JSON object, which are found by bisection; an array would be searched from its start."""
+    return None if members is None else msgspec.json.encode(dict.fromkeys(members, 1))
 
 
 class StatementMaker:
@@ -106,13 +103,13 @@ class StatementMaker:
         self._filters = self._conditions()
 
     def ordered(self) -> Statement:
-        """Walk every leg for a page of rows, whatever they are like: it finds all there is.
+        """Walk every stretch for a page of rows, whatever they are like: it finds all there is.
 
         Besides the page and one more there may be rows that differ by their type only: from the position, and from the
         last row, of which nothing is known.
         """
         page = 1 << (self._query.limit + 1 + 2 * len(self._type_ids)).bit_length()
-        return self._walked(_legs(self._query.legs), page, page)
+        return self._walked(_apart(self._query.legs), page, page)
 
     def walked(self, rows: int) -> Statement:
         """Walk about so many rows."""
@@ -147,21 +144,25 @@ class StatementMaker:
 
     @property
     def _type_ids(self) -> list[int]:
-        return sorted({leg.type_id for leg in self._query.legs})
+        return sorted(leg.type_id for leg in self._query.legs)
 
     @property
     def _namespaces(self) -> list[str]:
-        return sorted({leg.namespace or "" for leg in self._query.legs}, reverse=self._query.descending)
+        sets = {leg.namespaces or () for leg in self._query.legs}
+        return sorted(set().union(*sets), reverse=self._query.descending)
 
     def _are_in_order(self) -> bool:
         """Whether the page's order is that of the namespaces, each of few types."""
-        whole = any(leg.namespace is None for leg in self._query.legs)
-        return self._query.sort is Sort.NAMESPACE_AND_NAME and not whole and len(self._type_ids) <= MANY
+        in_order = self._query.sort is Sort.NAMESPACE_AND_NAME
+        return in_order and not self._has_whole_types and len(self._query.legs) <= MANY
 
     def _are_few(self) -> bool:
-        """Whether there are many legs, but only few namespaces to each type."""
-        whole = any(leg.namespace is None for leg in self._query.legs)
-        return len(self._query.legs) > MANY >= len(self._namespaces) and not whole
+        """Whether there are many stretches, but only few namespaces to each type."""
+        return self._query.stretches > MANY >= len(self._namespaces) and not self._has_whole_types
+
+    @property
+    def _has_whole_types(self) -> bool:
+        return any(leg.namespaces is None for leg in self._query.legs)
 
     def _start(self, namespace: str) -> tuple[str, str, str] | None:
         """Where in the order by namespace and name to begin within a namespace; None: the last page was beyond it."""
@@ -176,12 +177,12 @@ class StatementMaker:
 
     def _stretches_to_search(self) -> list[_Stretches]:
         legs = self._query.legs
-        return [_types(legs)] if len(legs) > MANY else _legs(legs)
+        return [_types(legs)] if self._query.stretches > MANY else _apart(legs)
 
     def _stretches_to_match(self) -> list[_Stretches]:
         """Types, since terms are of a type: the whole ones and the others apart, which are found by an index more."""
         legs = self._query.legs
-        kinds = ([leg for leg in legs if leg.namespace is None], [leg for leg in legs if leg.namespace is not None])
+        kinds = ([leg for leg in legs if leg.namespaces is None], [leg for leg in legs if leg.namespaces is not None])
         return [_types(kind) for kind in kinds if kind]
 
     # -- the pieces ----------------------------------------------------------------------------------------------------
@@ -209,15 +210,7 @@ class StatementMaker:
 
     def _walk_merged(self, stretches: Sequence[_Stretches], rows: int) -> str:
         within = self._walked_part()
-        merged = [
-            self._rows(
-                f"type_id = {self._argument(type_id, 'integer')} AND "
-                + (self._within_one(namespaces, within) if some.within else within),
-                "NULL::jsonb" if some.within else self._argument(namespaces, "jsonb"),
-            )
-            for some in stretches
-            for type_id, namespaces in some.padded()
-        ]
+        merged = [branch for some in stretches for branch in self._branches(some, within)]
         return reads.WALK_MERGED.format(
             keys=", ".join(self._keys),
             filters=self._all_filters(any(some.picky for some in stretches), self._after(self._keys)),
@@ -227,6 +220,17 @@ class StatementMaker:
             limit=self._limit,
         )
 
+    def _branches(self, some: _Stretches, within: str) -> Iterator[str]:
+        shared = None
+        if not some.within and len(set(some.namespaces)) == 1:
+            shared = self._argument(_set(some.namespaces[0]), "jsonb")
+        for type_id, namespaces in some.padded():
+            of_type = f"type_id = {self._argument(type_id, 'integer')}"
+            if some.within:
+                yield self._rows(f"{of_type} AND {self._within_one(namespaces, within)}")
+            else:
+                yield self._rows(f"{of_type} AND {within}", shared or self._argument(_set(namespaces), "jsonb"))
+
     def _within_one(self, namespace: str | None, within: str) -> str:
         if self._query.sort is not Sort.NAMESPACE_AND_NAME:
             return f"namespace = {self._argument(namespace, 'text')} AND {within}"
@@ -235,26 +239,33 @@ class StatementMaker:
         return self._from(", ".join(values), self._argument(namespace, "text"))
 
     def _walk_on(self, rows: int) -> str:
-        wanted: dict[str, dict[int, int]] = {name: {} for name in self._namespaces if self._start(name) is not None}
-        for leg in self._query.legs:
-            wanted.get(leg.namespace or "", {})[leg.type_id] = 1
-        starts = [self._start(namespace) or ("", "", "") for namespace in wanted]
+        starts = {name: start for name in self._namespaces if (start := self._start(name)) is not None}
+        types_of = self._types_of_namespaces()
         within = self._from("from_namespace, from_name, from_uid", "in_namespace")
         types = [self._argument(type_id, "integer") for type_id in _padded(self._type_ids)]
         merged = [self._rows(f"type_id = {type_id} AND in_types ? {type_id}::text AND {within}") for type_id in types]
         return reads.WALK_ON.format(
             keys=", ".join(self._keys),
             filters=self._all_filters(False, self._after(self._keys)),
-            namespaces=self._argument(list(wanted), "text[]"),
-            types=self._argument([msgspec.json.encode(types) for types in wanted.values()], "jsonb[]"),
-            from_namespaces=self._argument([start[0] for start in starts], "text[]"),
-            from_names=self._argument([start[1] for start in starts], "text[]"),
-            from_uids=self._argument([start[2] for start in starts], "text[]"),
+            namespaces=self._argument(list(starts), "text[]"),
+            types=self._sets([types_of[namespace] for namespace in starts]),
+            from_namespaces=self._argument([start[0] for start in starts.values()], "text[]"),
+            from_names=self._argument([start[1] for start in starts.values()], "text[]"),
+            from_uids=self._argument([start[2] for start in starts.values()], "text[]"),
             branches=self._side_by_side(merged),
             order=self._ordered(self._keys[:-1]),
             depth=rows,
             limit=f"{self._limit} + {len(merged) - 1}",
         )
+
+    def _types_of_namespaces(self) -> dict[str, tuple[int, ...]]:
+        alike: dict[tuple[str, ...], tuple[int, ...]] = {}
+        for leg in self._query.legs:
+            alike[leg.namespaces or ()] = (*alike.get(leg.namespaces or (), ()), leg.type_id)
+        types: dict[str, tuple[int, ...]] = {}
+        for namespaces, type_ids in alike.items():
+            types.update((namespace, types.get(namespace, ()) + type_ids) for namespace in namespaces)
+        return types
 
     def _walk_types(self, rows: int) -> str:
         """One type after the other, its namespaces side by side."""
@@ -302,7 +313,7 @@ class StatementMaker:
         parts = []
         for some in self._stretches_to_match():
             also = [*stretch]
-            if some.picky and max(Counter(leg.type_id for leg in self._query.legs).values()) <= MANY:
+            if some.picky and max(len(leg.namespaces or ()) for leg in self._query.legs) <= MANY:
                 also.append("namespace = ANY (ARRAY(SELECT jsonb_object_keys(in_namespace)))")
             if also:
                 also.append("type_id = in_type")
@@ -334,8 +345,15 @@ class StatementMaker:
     def _unnested(self, some: _Stretches) -> dict[str, str]:
         return {
             "types": self._argument(some.types, "integer[]"),
-            "namespaces": self._argument(some.namespaces, "text[]" if some.within else "jsonb[]"),
+            "namespaces": self._argument(some.namespaces, "text[]") if some.within else self._sets(some.namespaces),
         }
+
+    def _sets(self, sets: Sequence[Any]) -> str:
+        """Sets in this order; those that are alike, as most are, are sent and understood once."""
+        numbers = {members: number for number, members in enumerate(dict.fromkeys(sets), start=1)}
+        distinct = self._argument([_set(members) for members in numbers], "jsonb[]")
+        order = self._argument([numbers[members] for members in sets], "integer[]")
+        return f"ARRAY(SELECT ({distinct})[number] FROM unnest({order}) AS number)"
 
     def _ordered(self, keys: Sequence[str]) -> str:
         return ", ".join(f"{key} {'DESC' if self._query.descending else 'ASC'}" for key in keys)

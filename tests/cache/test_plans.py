@@ -53,8 +53,8 @@ def rows_it_may_look_at(cost: Cost) -> int:
     """
     limit, _ = SIZES[cost.size]
     page, walk = limit + 1, WALK_BASE + WALK_PER_ROW * limit
-    if cost.filter == "none" and len(SCOPES[cost.scope]) <= MANY:
-        return 2 * (page + len(SCOPES[cost.scope]))
+    if cost.filter == "none" and len(SCOPES[cost.scope] or (None,)) <= MANY:
+        return 2 * (page + len(SCOPES[cost.scope] or (None,)))
     if cost.filter == "none":
         return 10 * page
     return 2 * walk + page
@@ -83,7 +83,7 @@ async def test_a_page_of_all_types_costs_no_more_rows(pool: Pool, population: Po
     """However many stretches there are, of which each is looked for in its index."""
     costs = await measure(pool, population, lambda shape: shape.scope == scope and shape.types == "all types", runs=0)
     assert costs
-    stretches = len(population.type_ids) * len(SCOPES[scope])
+    stretches = len(population.type_ids) * len(SCOPES[scope] or (None,))
     walk = WALK_BASE + WALK_PER_ROW * 50
     for cost in costs:
         assert cost.sequential == 0, cost
