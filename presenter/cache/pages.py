@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from presenter.cache.conditions import terms
 from presenter.cache.query import Filters, Page, Position, Query, Row, Sort
 from presenter.cache.statements import COLUMNS, MANY, Statement, StatementMaker, payload
 
@@ -24,6 +25,12 @@ WALK_BASE, WALK_PER_ROW = 1000, 20
 
 FIRST_STEPS = 8
 """The share of these that is tried first, and tells whether it is worth while to go on."""
+
+SAMPLE = 512
+"""Objects that are looked at to learn how many match, or bear a term."""
+
+PER_MATCH = 20
+"""To collect a match costs as much as to look up so many entries of an index."""
 
 PLANNING = {
     "enable_sort": "off",
@@ -64,10 +71,10 @@ async def _found(connection: Connection, query: Query) -> list[asyncpg.Record]:
         return (await _ask(connection, query, StatementMaker(query).ordered())).found
     if filters.name is None and filters.composition_id is None:
         answer = await _walked(connection, query, steps)
-        if not answer.complete and StatementMaker(query).has_terms:
-            answer = await _matched(connection, query, steps)
         if answer.complete:
             return answer.found
+        if terms(filters):
+            return await _matched(connection, query, steps)
     return (await _ask(connection, query, StatementMaker(query).matched())).found
 
 
@@ -79,16 +86,39 @@ async def _walked(connection: Connection, query: Query, steps: int) -> _Answer:
     return await _ask(connection, query, StatementMaker(query).walked(steps))
 
 
-async def _matched(connection: Connection, query: Query, steps: int) -> _Answer:
-    """Collect some matches; if these are not all, only those as far as the page can reach."""
-    answer = await _ask(connection, query, StatementMaker(query).few_matched(2 * steps))
+async def _matched(connection: Connection, query: Query, steps: int) -> list[asyncpg.Record]:
+    """Collect some matches; if these are not all, those as far as the page can reach, or all that there are."""
+    telling = await _telling(connection, query)
+    answer = await _ask(connection, query, StatementMaker(query, telling).few_matched(2 * steps))
     if answer.complete:
-        return answer
+        return answer.found
     end = _position(query.sort, answer.found[0]) if answer.found else None
-    if end is None and query.after is None:
-        return answer
-    answer = await _ask(connection, query, StatementMaker(query).matched_up_to(end))
-    return answer._replace(complete=end is None or len(answer.found) > query.limit)
+    if (end or query.after) and not await _is_far(connection, query, end):
+        found = (await _ask(connection, query, StatementMaker(query, telling).matched_up_to(end))).found
+        if end is None or len(found) > query.limit:
+            return found
+    return (await _ask(connection, query, StatementMaker(query, telling).all_matched())).found
+
+
+async def _telling(connection: Connection, query: Query) -> Sequence[Filters]:
+    """The terms that are worth looking up: what most objects have costs much, and tells little."""
+    candidates = terms(query.filters)
+    if len(candidates) == 1:
+        return candidates
+    shares = await _sampled(connection, StatementMaker(query).shares(candidates, SAMPLE))
+    return [term for term, share in zip(candidates, shares, strict=True) if share <= max(0.5, min(shares))]
+
+
+async def _is_far(connection: Connection, query: Query, end: Position | None) -> bool:
+    """Whether so much lies between the position and an end that to collect every match costs less than to pass it."""
+    matching, between = await _sampled(connection, StatementMaker(query).shares_up_to(end, SAMPLE))
+    return PER_MATCH * max(matching, 1 / SAMPLE) < between
+
+
+async def _sampled(connection: Connection, statement: Statement) -> list[float]:
+    sql, arguments = statement
+    [record] = await connection.fetch(sql, *arguments)
+    return list(record)
 
 
 class _Answer(NamedTuple):

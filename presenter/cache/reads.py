@@ -65,12 +65,26 @@ FROM unnest({types}, {namespaces}) AS stretch (in_type, in_namespace) CROSS JOIN
 ) AS row
 """
 
+# Uids are random, so that the first of them are a fair sample.
+SHARES = """
+SELECT {shares} FROM unnest({types}) AS in_type CROSS JOIN LATERAL (
+    SELECT * FROM resources WHERE type_id = in_type ORDER BY {uid} LIMIT {few}
+) AS row
+"""
+
+IN_NAMESPACES = """
+{terms} && ARRAY(
+    SELECT unnest(resource_terms(in_type, wanted COLLATE "C", '', '{{}}')) FROM jsonb_object_keys(in_namespace) wanted
+)
+"""
+
 FIRST = "SELECT *, false AS last FROM ({parts}) AS row WHERE found ORDER BY {order} LIMIT {limit}"
 
 # When there are more than a few, these tell how far is far enough: to where as many lie as there can be on the page.
 FIRST_OF_FEW = """
+WITH few AS MATERIALIZED (SELECT place, {keys}, found FROM ({parts}) AS row LIMIT {few})
 SELECT place, {keys}, found AND (NOT more OR number = {limit}) AS found, more AS last FROM (
-    SELECT *, count(*) OVER () = {few} AS more, row_number() OVER (ORDER BY found DESC, {order}) AS number
-    FROM (SELECT * FROM ({parts}) AS row LIMIT {few}) AS row
-) AS row WHERE CASE WHEN more THEN number IN (1, {limit}) ELSE found END ORDER BY found DESC, {order} LIMIT {limit}
+    SELECT *, row_number() OVER () AS number, (SELECT count(*) FROM few) = {few} AS more
+    FROM (SELECT * FROM few ORDER BY found DESC, {order} LIMIT {limit}) AS row
+) AS row WHERE CASE WHEN more THEN number IN (1, {limit}) ELSE found END
 """

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
 
 from presenter.cache import reads
-from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
-from presenter.cache.query import Position, Query, Sort
+from presenter.cache.conditions import Arguments, conditions
+from presenter.cache.expressions import GLOBAL_UID, TERMS
+from presenter.cache.query import Filters, Position, Query, Sort
 from presenter.cache.scope import Leg
 
 MANY = 64
@@ -25,12 +27,6 @@ what lies in others.
 
 More than this are not walked side by side: in a merge each has its part of the statement, and of its plan.
 """
-
-TRIGRAM = 3
-"""The shortest part of a name that can be looked up."""
-
-_PIECES = 8
-"""So many threes of letters of a part of a name are looked up at most."""
 
 Statement = tuple[str, list[Any]]
 T = TypeVar("T")
@@ -92,15 +88,25 @@ def _set(members: Sequence[object] | None) -> bytes | None:
 
 
 class StatementMaker:
-    """Makes one statement: its text, and the arguments in the order of their numbers."""
+    """Makes one statement: its text, and the arguments in the order of their numbers.
 
-    def __init__(self, query: Query) -> None:
+    `terms` are those of the query's filters that are looked up, where the index of terms is used.
+    """
+
+    def __init__(self, query: Query, terms: Sequence[Filters] = ()) -> None:
         self._query = query
-        self._arguments: list[Any] = []
+        self._terms = terms
+        self._arguments = Arguments()
         self._keys = [f"k{number}" for number in range(len(query.sort.keys))]
         self._key_columns = [f"{key.sql} AS k{number}" for number, key in enumerate(query.sort.keys)]
-        self._limit = self._argument(query.limit + 1, "bigint")
-        self._filters = self._conditions()
+
+    @cached_property
+    def _limit(self) -> str:
+        return self._arguments.add(self._query.limit + 1, "bigint")
+
+    @cached_property
+    def _filters(self) -> dict[str, str]:
+        return conditions(self._query.filters, self._arguments)
 
     def ordered(self) -> Statement:
         """Walk every stretch for a page of rows, whatever they are like: it finds all there is.
@@ -118,8 +124,6 @@ class StatementMaker:
 
     def matched(self) -> Statement:
         """Collect what matches, through the index of the filter that has one, and sort it."""
-        if self._own_filter() is None and self.has_terms:
-            return self._page(reads.FIRST, self._matches_of_terms())
         found = self._own_filter() or self._since()
         parts = [self._matches(some, f"{_within(some)} AND {found}") for some in self._stretches_to_search()]
         return self._page(reads.FIRST, parts)
@@ -128,17 +132,22 @@ class StatementMaker:
         """The same through the index of terms; when there are as many as that, find only how far is far enough."""
         return self._page(reads.FIRST_OF_FEW, self._matches_of_terms(), few=_rounded(few))
 
+    def all_matched(self) -> Statement:
+        """The same through the index of terms, however many there are."""
+        return self._page(reads.FIRST, self._matches_of_terms())
+
     def matched_up_to(self, end: Position | None) -> Statement:
         """The same through the index of terms and that of the order, from the position to an end, if there is one."""
-        columns = [key.sql for key in self._query.sort.keys]
-        until = "true" if end is None else self._compared(columns, end, "<=", ">=")
-        return self._page(reads.FIRST, self._matches_of_terms(self._after(columns), until))
+        return self._page(reads.FIRST, self._matches_of_terms(*self._stretch(end)))
 
-    @property
-    def has_terms(self) -> bool:
-        """Whether there is something to ask the index of terms for."""
-        filters = self._query.filters
-        return bool(filters.labels) or len(filters.name_contains or "") >= TRIGRAM
+    def shares(self, terms: Sequence[Filters], objects: int) -> Statement:
+        """Of about so many objects the shares that bear each of the terms."""
+        bearing = (condition for term in terms for condition in conditions(term, self._arguments).values())
+        return self._sampled(list(bearing), objects)
+
+    def shares_up_to(self, end: Position | None, objects: int) -> Statement:
+        """Of about so many objects the share that matches, and the share that lies between the position and an end."""
+        return self._sampled([" AND ".join(self._filters.values()), " AND ".join(self._stretch(end))], objects)
 
     # -- where to look -------------------------------------------------------------------------------------------------
 
@@ -187,10 +196,6 @@ class StatementMaker:
 
     # -- the pieces ----------------------------------------------------------------------------------------------------
 
-    def _argument(self, value: Any, type: str) -> str:
-        self._arguments.append(value)
-        return f"${len(self._arguments)}::{type}"
-
     def _walked(self, stretches: Sequence[_Stretches], rows: int, rows_of_each: int) -> Statement:
         """Walk so many rows side by side, or so many of each stretch."""
         if self._are_in_order():
@@ -223,35 +228,35 @@ class StatementMaker:
     def _branches(self, some: _Stretches, within: str) -> Iterator[str]:
         shared = None
         if not some.within and len(set(some.namespaces)) == 1:
-            shared = self._argument(_set(some.namespaces[0]), "jsonb")
+            shared = self._arguments.add(_set(some.namespaces[0]), "jsonb")
         for type_id, namespaces in some.padded():
-            of_type = f"type_id = {self._argument(type_id, 'integer')}"
+            of_type = f"type_id = {self._arguments.add(type_id, 'integer')}"
             if some.within:
                 yield self._rows(f"{of_type} AND {self._within_one(namespaces, within)}")
             else:
-                yield self._rows(f"{of_type} AND {within}", shared or self._argument(_set(namespaces), "jsonb"))
+                yield self._rows(f"{of_type} AND {within}", shared or self._arguments.add(_set(namespaces), "jsonb"))
 
     def _within_one(self, namespace: str | None, within: str) -> str:
         if self._query.sort is not Sort.NAMESPACE_AND_NAME:
-            return f"namespace = {self._argument(namespace, 'text')} AND {within}"
+            return f"namespace = {self._arguments.add(namespace, 'text')} AND {within}"
         start = None if namespace is None else self._start(namespace)
-        values = (self._argument(value, "text") for value in start or (None, None, None))
-        return self._from(", ".join(values), self._argument(namespace, "text"))
+        values = (self._arguments.add(value, "text") for value in start or (None, None, None))
+        return self._from(", ".join(values), self._arguments.add(namespace, "text"))
 
     def _walk_on(self, rows: int) -> str:
         starts = {name: start for name in self._namespaces if (start := self._start(name)) is not None}
         types_of = self._types_of_namespaces()
         within = self._from("from_namespace, from_name, from_uid", "in_namespace")
-        types = [self._argument(type_id, "integer") for type_id in _padded(self._type_ids)]
+        types = [self._arguments.add(type_id, "integer") for type_id in _padded(self._type_ids)]
         merged = [self._rows(f"type_id = {type_id} AND in_types ? {type_id}::text AND {within}") for type_id in types]
         return reads.WALK_ON.format(
             keys=", ".join(self._keys),
             filters=self._all_filters(False, self._after(self._keys)),
-            namespaces=self._argument(list(starts), "text[]"),
+            namespaces=self._arguments.add(list(starts), "text[]"),
             types=self._sets([types_of[namespace] for namespace in starts]),
-            from_namespaces=self._argument([start[0] for start in starts.values()], "text[]"),
-            from_names=self._argument([start[1] for start in starts.values()], "text[]"),
-            from_uids=self._argument([start[2] for start in starts.values()], "text[]"),
+            from_namespaces=self._arguments.add([start[0] for start in starts.values()], "text[]"),
+            from_names=self._arguments.add([start[1] for start in starts.values()], "text[]"),
+            from_uids=self._arguments.add([start[2] for start in starts.values()], "text[]"),
             branches=self._side_by_side(merged),
             order=self._ordered(self._keys[:-1]),
             depth=rows,
@@ -270,7 +275,7 @@ class StatementMaker:
     def _walk_types(self, rows: int) -> str:
         """One type after the other, its namespaces side by side."""
         within = f"type_id = in_type AND {self._walked_part()}"
-        namespaces = [self._argument(name, "text") for name in _padded(self._namespaces)]
+        namespaces = [self._arguments.add(name, "text") for name in _padded(self._namespaces)]
         merged = [self._rows(f"namespace = {name} AND in_namespace ? {name} AND {within}") for name in namespaces]
         rows_of_type = f"SELECT * FROM ({self._side_by_side(merged)}) AS branch"
         return self._walked_apart(_types(self._query.legs), rows_of_type, self._keys[:-1], rows, picky=False)
@@ -309,15 +314,15 @@ class StatementMaker:
         return f"(namespace, name, uid) {onwards} ({start}) AND namespace {back} {namespace}"
 
     def _matches_of_terms(self, *stretch: str) -> list[str]:
-        """Where other conditions narrow it down, they are looked up, too: only what all lead to is read."""
+        """Where few namespaces or a stretch narrow it down, these are looked up, too: only what all lead to is read."""
         parts = []
         for some in self._stretches_to_match():
-            also = [*stretch]
+            asked = [f"{TERMS} @> ({self._looked_up()})"]
             if some.picky and max(len(leg.namespaces or ()) for leg in self._query.legs) <= MANY:
-                also.append("namespace = ANY (ARRAY(SELECT jsonb_object_keys(in_namespace)))")
-            if also:
-                also.append("type_id = in_type")
-            parts.append(self._matches(some, " AND ".join([f"{TERMS} @> ({self._terms()})", *also])))
+                asked.append(reads.IN_NAMESPACES.format(terms=TERMS))
+            if stretch:
+                asked += [*stretch, "type_id = in_type"]
+            parts.append(self._matches(some, " AND ".join(asked)))
         return parts
 
     def _matches(self, some: _Stretches, indexed: str) -> str:
@@ -328,6 +333,15 @@ class StatementMaker:
             filters=self._all_filters(some.picky, self._after(self._keys)),
             **self._unnested(some),
         )
+
+    def _sampled(self, conditions: Sequence[str], objects: int) -> Statement:
+        sql = reads.SHARES.format(
+            shares=", ".join(f"coalesce(avg(({condition})::integer), 0)::float8" for condition in conditions),
+            types=self._arguments.add(self._type_ids, "integer[]"),
+            uid=GLOBAL_UID,
+            few=_rounded(objects / len(self._type_ids)),
+        )
+        return sql, self._arguments
 
     def _page(self, merge: str, parts: Sequence[str], **more: int) -> Statement:
         order, keys = self._ordered(self._keys), ", ".join(self._keys)
@@ -344,15 +358,17 @@ class StatementMaker:
 
     def _unnested(self, some: _Stretches) -> dict[str, str]:
         return {
-            "types": self._argument(some.types, "integer[]"),
-            "namespaces": self._argument(some.namespaces, "text[]") if some.within else self._sets(some.namespaces),
+            "types": self._arguments.add(some.types, "integer[]"),
+            "namespaces": self._arguments.add(some.namespaces, "text[]")
+            if some.within
+            else self._sets(some.namespaces),
         }
 
     def _sets(self, sets: Sequence[Any]) -> str:
         """Sets in this order; those that are alike, as most are, are sent and understood once."""
         numbers = {members: number for number, members in enumerate(dict.fromkeys(sets), start=1)}
-        distinct = self._argument([_set(members) for members in numbers], "jsonb[]")
-        order = self._argument([numbers[members] for members in sets], "integer[]")
+        distinct = self._arguments.add([_set(members) for members in numbers], "jsonb[]")
+        order = self._arguments.add([numbers[members] for members in sets], "integer[]")
         return f"ARRAY(SELECT ({distinct})[number] FROM unnest({order}) AS number)"
 
     def _ordered(self, keys: Sequence[str]) -> str:
@@ -361,30 +377,14 @@ class StatementMaker:
     def _after(self, keys: Sequence[str]) -> str:
         return "true" if self._query.after is None else self._compared(keys, self._query.after, ">", "<")
 
+    def _stretch(self, end: Position | None) -> tuple[str, str]:
+        columns = [key.sql for key in self._query.sort.keys]
+        return self._after(columns), "true" if end is None else self._compared(columns, end, "<=", ">=")
+
     def _compared(self, keys: Sequence[str], position: Position, ascending: str, descending: str) -> str:
         values = zip(self._query.sort.keys, position, strict=True)
-        there = ", ".join(self._argument(value, key.type) for key, value in values)
+        there = ", ".join(self._arguments.add(value, key.type) for key, value in values)
         return f"({', '.join(keys)}) {descending if self._query.descending else ascending} ({there})"
-
-    def _conditions(self) -> dict[str, str]:
-        """What every row must fulfil, by the filters' names."""
-        filters = self._query.filters
-        conditions = {}
-        if filters.name is not None:
-            conditions["name"] = f"name = {self._argument(filters.name, 'text')}"
-        if filters.composition_id is not None:
-            # The index is on the expression, which the greatest UUID would meet where there is none.
-            composition_id = self._argument(filters.composition_id, "uuid")
-            conditions["composition_id"] = f"{COMPOSITION_OR_LAST} = {composition_id} AND composition_id IS NOT NULL"
-        if filters.since is not None:
-            conditions["since"] = f"updated_at >= {self._argument(filters.since, 'timestamptz')}"
-        if filters.name_contains is not None:
-            part = self._argument(filters.name_contains, "text")
-            conditions["name_contains"] = f'strpos(lower(name), lower({part} COLLATE "C")) > 0'
-        if filters.labels is not None:
-            labels = msgspec.json.encode(dict(filters.labels))
-            conditions["labels"] = f"labels @> {self._argument(labels, 'jsonb')}"
-        return conditions
 
     def _all_filters(self, picky: bool, *others: str) -> str:
         conditions = [*self._filters.values(), *others]
@@ -399,18 +399,14 @@ class StatementMaker:
         """The condition of a filter that finds little through an index of its own."""
         return next((self._filters[name] for name in ("name", "composition_id") if name in self._filters), None)
 
-    def _terms(self) -> str:
-        """What the index of terms is to be asked for, of each type.
-
-        Of a part of a name not every three letters, since some of these are in most names: only all its letters.
-        """
-        part = self._query.filters.name_contains or ""
-        pieces = [part[start : start + TRIGRAM] for start in range(0, len(part) - TRIGRAM, TRIGRAM)]
-        asked = [(piece, b"{}") for piece in [*pieces, part[-TRIGRAM:]][-_PIECES:] if len(piece) == TRIGRAM]
-        if self._query.filters.labels:
-            asked.append(("", msgspec.json.encode(dict(self._query.filters.labels))))
+    def _looked_up(self) -> str:
+        """The terms as the index has them."""
+        pieces = [(term.name_contains, b"{}") for term in self._terms if term.name_contains]
+        labels = dict(pair for term in self._terms for pair in term.labels or ())
+        asked = [*pieces, *([("", msgspec.json.encode(labels))] if labels else [])]
+        add = self._arguments.add
         return " || ".join(
-            f'resource_terms(in_type, {self._argument(name, "text")} COLLATE "C", {self._argument(labels, "jsonb")})'
+            f"resource_terms(in_type, '', {add(name, 'text')} COLLATE \"C\", {add(labels, 'jsonb')})"
             for name, labels in asked
         )
 

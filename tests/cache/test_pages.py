@@ -115,6 +115,7 @@ async def test_all_pages_together_are_the_plain_answer(
 ) -> None:
     monkeypatch.setattr(pages, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
     monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
+    monkeypatch.setattr(pages, "PER_MATCH", data.draw(st.sampled_from((0, 1, 1000)), "cost of a match"))
     many = data.draw(st.sampled_from((1, 2, 64)), "many namespaces")
     monkeypatch.setattr(statements, "MANY", many)
     monkeypatch.setattr(pages, "MANY", many)

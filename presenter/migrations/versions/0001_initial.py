@@ -85,12 +85,15 @@ _ORDERS = {
 }
 
 _TERMS = """
-CREATE FUNCTION resource_terms(type_id integer, name text, labels jsonb) RETURNS bigint[]
+CREATE FUNCTION resource_terms(type_id integer, namespace text, name text, labels jsonb) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     lowered text := lower(name);
     terms bigint[] := ARRAY(SELECT hashtextextended(key || '=' || value, type_id) FROM jsonb_each_text(labels));
 BEGIN
+    IF namespace <> '' THEN
+        terms := terms || hashtextextended(namespace || '/', type_id);
+    END IF;
     FOR start IN 1 .. length(lowered) - 2 LOOP
         terms := terms || hashtextextended(substr(lowered, start, 3), type_id);
     END LOOP;
@@ -100,7 +103,7 @@ END $$
 
 _TERMS_INDEX = """
 CREATE INDEX resources_terms ON resources
-USING gin (resource_terms(type_id, name, labels)) WITH (gin_pending_list_limit = 256)
+USING gin (resource_terms(type_id, namespace, name, labels)) WITH (gin_pending_list_limit = 256)
 """
 
 
