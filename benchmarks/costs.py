@@ -19,7 +19,7 @@ from tests.cache.explain import ExplainingPool
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection
 
-RUNS, _FEWEST_RUNS, _ENOUGH_SECONDS = 20, 3, 0.03
+RUNS, _FEWEST_RUNS, _ENOUGH_SECONDS = 40, 3, 0.05
 
 _ONE = """
 SELECT name, composition_id FROM resources WHERE type_id = $1 AND composition_id IS NOT NULL ORDER BY uid LIMIT 1
@@ -65,8 +65,12 @@ async def measure(
     wanted = filters(one["name"], str(one["composition_id"]))
     asked = filter(selected, shapes(population.type_ids, wanted))
     for _, alike in itertools.groupby(sorted(asked, key=_same_rows), _same_rows):
-        for shape, page, query in await _with_depths(pool, list(alike)):
-            costs.append(await _cost(pool, shape, page, query, runs))
+        for shape, depths in await _with_depths(pool, list(alike)):
+            times = await _times(pool, list(depths.values()), runs)
+            costs += [
+                await _cost(pool, shape, page, query, seconds)
+                for (page, query), seconds in zip(depths.items(), times, strict=True)
+            ]
     return costs
 
 
@@ -74,7 +78,7 @@ def _same_rows(shape: Shape) -> tuple[str, str, str]:
     return shape.filter, shape.scope, shape.types
 
 
-async def _with_depths(pool: Pool, alike: Sequence[Shape]) -> list[tuple[Shape, int, Query]]:
+async def _with_depths(pool: Pool, alike: Sequence[Shape]) -> list[tuple[Shape, dict[int, Query]]]:
     """Each shape with its first page and, where there are several, with page DEEP or the last full one before it."""
     first = alike[0].query
     namespaces = first.legs[0].namespaces  # which are the same of every type
@@ -94,11 +98,11 @@ async def _with_depths(pool: Pool, alike: Sequence[Shape]) -> list[tuple[Shape, 
         count = await connection.fetchval("SELECT count(*) FROM matched")
         for shape in alike:
             query = shape.query
-            found.append((shape, 1, query))
+            depths = {1: query}
             page = min(DEEP, count // query.limit)
             if page > 1:
-                position = await _position(connection, query, (page - 1) * query.limit)
-                found.append((shape, page, replace(query, after=position)))
+                depths[page] = replace(query, after=await _position(connection, query, (page - 1) * query.limit))
+            found.append((shape, depths))
     return found
 
 
@@ -112,14 +116,22 @@ async def _position(connection: Connection, query: Query, rows: int) -> Position
     return tuple(record)
 
 
-async def _cost(pool: Pool, shape: Shape, page: int, query: Query, runs: int) -> Cost:
+async def _times(pool: Pool, queries: Sequence[Query], runs: int) -> list[list[float]]:
+    """Seconds of several runs of each, in turns, so that what else the machine does befalls all alike."""
+    times: list[list[float]] = [[] for _ in queries]
+    while len(times[0]) < min(runs, _FEWEST_RUNS) or (
+        len(times[0]) < runs and any(sum(seconds) < _ENOUGH_SECONDS for seconds in times)
+    ):
+        for query, seconds in zip(queries, times, strict=True):
+            start = time.perf_counter()
+            await read_page(pool, query)
+            seconds.append(time.perf_counter() - start)
+    return times
+
+
+async def _cost(pool: Pool, shape: Shape, page: int, query: Query, seconds: Sequence[float]) -> Cost:
     explaining = ExplainingPool(pool)
     found = await read_page(explaining, query)
-    seconds: list[float] = []
-    while len(seconds) < min(runs, _FEWEST_RUNS) or (len(seconds) < runs and sum(seconds) < _ENOUGH_SECONDS):
-        start = time.perf_counter()
-        await read_page(pool, query)
-        seconds.append(time.perf_counter() - start)
     plans = explaining.plans
     return Cost(
         order=shape.order,
