@@ -89,7 +89,7 @@ async def _walked(connection: Connection, query: Query, steps: int) -> _Answer:
 async def _matched(connection: Connection, query: Query, steps: int) -> list[asyncpg.Record]:
     """Collect some matches; if these are not all, those as far as the page can reach, or all that there are."""
     telling = await _telling(connection, query)
-    answer = await _ask(connection, query, StatementMaker(query, telling).few_matched(2 * steps))
+    answer = await _ask(connection, query, StatementMaker(query, telling).few_matched(steps))
     if answer.complete:
         return answer.found
     end = _position(query.sort, answer.found[0]) if answer.found else None
@@ -111,6 +111,8 @@ async def _telling(connection: Connection, query: Query) -> Sequence[Filters]:
 
 async def _is_far(connection: Connection, query: Query, end: Position | None) -> bool:
     """Whether so much lies between the position and an end that to collect every match costs less than to pass it."""
+    if query.sort is Sort.GLOBAL_UID:
+        return False  # that is the order of the sample; and nothing lies together in it
     matching, between = await _sampled(connection, StatementMaker(query).shares_up_to(end, SAMPLE))
     return PER_MATCH * max(matching, 1 / SAMPLE) < between
 

@@ -72,11 +72,9 @@ SELECT {shares} FROM unnest({types}) AS in_type CROSS JOIN LATERAL (
 ) AS row
 """
 
-IN_NAMESPACES = """
-{terms} && ARRAY(
-    SELECT unnest(resource_terms(in_type, wanted COLLATE "C", '', '{{}}')) FROM jsonb_object_keys(in_namespace) wanted
-)
-"""
+NAMESPACE_TERMS = """ARRAY(
+    SELECT unnest(resource_terms(in_type, wanted COLLATE "C", '', '{}')) FROM jsonb_object_keys(in_namespace) AS wanted
+)"""
 
 FIRST = "SELECT *, false AS last FROM ({parts}) AS row WHERE found ORDER BY {order} LIMIT {limit}"
 

@@ -317,9 +317,14 @@ class StatementMaker:
         """Where few namespaces or a stretch narrow it down, these are looked up, too: only what all lead to is read."""
         parts = []
         for some in self._stretches_to_match():
-            asked = [f"{TERMS} @> ({self._looked_up()})"]
-            if some.picky and max(len(leg.namespaces or ()) for leg in self._query.legs) <= MANY:
-                asked.append(reads.IN_NAMESPACES.format(terms=TERMS))
+            namespaces = max(len(wanted or ()) for wanted in some.namespaces)
+            terms = self._looked_up()
+            if namespaces == 1:
+                asked = [f"{TERMS} @> ({terms} || {reads.NAMESPACE_TERMS})"]
+            elif 1 < namespaces <= MANY:
+                asked = [f"{TERMS} @> ({terms})", f"{TERMS} && {reads.NAMESPACE_TERMS}"]
+            else:
+                asked = [f"{TERMS} @> ({terms})"]
             if stretch:
                 asked += [*stretch, "type_id = in_type"]
             parts.append(self._matches(some, " AND ".join(asked)))
