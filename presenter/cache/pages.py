@@ -73,8 +73,7 @@ async def _found(connection: Connection, query: Query) -> list[asyncpg.Record]:
         answer = await _walked(connection, query, steps)
         if answer.complete:
             return answer.found
-        if terms(filters):
-            return await _matched(connection, query, steps)
+        return await _matched(connection, query, steps)
     return (await _ask(connection, query, StatementMaker(query).matched())).found
 
 
@@ -97,13 +96,13 @@ async def _matched(connection: Connection, query: Query, steps: int) -> list[asy
         found = (await _ask(connection, query, StatementMaker(query, telling).matched_up_to(end))).found
         if end is None or len(found) > query.limit:
             return found
-    return (await _ask(connection, query, StatementMaker(query, telling).all_matched())).found
+    return (await _ask(connection, query, StatementMaker(query, telling).matched())).found
 
 
 async def _telling(connection: Connection, query: Query) -> Sequence[Filters]:
     """The terms that are worth looking up: what most objects have costs much, and tells little."""
     candidates = terms(query.filters)
-    if len(candidates) == 1:
+    if len(candidates) < 2:
         return candidates
     shares = await _sampled(connection, StatementMaker(query).shares(candidates, SAMPLE))
     return [term for term, share in zip(candidates, shares, strict=True) if share <= max(0.5, min(shares))]

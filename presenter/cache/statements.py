@@ -124,21 +124,15 @@ class StatementMaker:
 
     def matched(self) -> Statement:
         """Collect what matches, through the index of the filter that has one, and sort it."""
-        found = self._own_filter() or self._since()
-        parts = [self._matches(some, f"{_within(some)} AND {found}") for some in self._stretches_to_search()]
-        return self._page(reads.FIRST, parts)
+        return self._page(reads.FIRST, self._matches())
 
     def few_matched(self, few: int) -> Statement:
-        """The same through the index of terms; when there are as many as that, find only how far is far enough."""
-        return self._page(reads.FIRST_OF_FEW, self._matches_of_terms(), few=_rounded(few))
-
-    def all_matched(self) -> Statement:
-        """The same through the index of terms, however many there are."""
-        return self._page(reads.FIRST, self._matches_of_terms())
+        """The same, but when there are as many as that, find only how far is far enough."""
+        return self._page(reads.FIRST_OF_FEW, self._matches(), few=_rounded(few))
 
     def matched_up_to(self, end: Position | None) -> Statement:
-        """The same through the index of terms and that of the order, from the position to an end, if there is one."""
-        return self._page(reads.FIRST, self._matches_of_terms(*self._stretch(end)))
+        """The same, through the index of the order, too: from the position to an end, if there is one."""
+        return self._page(reads.FIRST, self._matches(*self._stretch(end)))
 
     def shares(self, terms: Sequence[Filters], objects: int) -> Statement:
         """Of about so many objects the shares that bear each of the terms."""
@@ -313,6 +307,13 @@ class StatementMaker:
         onwards, back = ("<=", ">=") if self._query.descending else (">=", "<=")
         return f"(namespace, name, uid) {onwards} ({start}) AND namespace {back} {namespace}"
 
+    def _matches(self, *stretch: str) -> list[str]:
+        if self._terms:
+            return self._matches_of_terms(*stretch)
+        found = self._own_filter() or self._since()
+        stretches = self._stretches_to_search()
+        return [self._found(some, " AND ".join([_within(some), found, *stretch])) for some in stretches]
+
     def _matches_of_terms(self, *stretch: str) -> list[str]:
         """Where few namespaces or a stretch narrow it down, these are looked up, too: only what all lead to is read."""
         parts = []
@@ -327,10 +328,10 @@ class StatementMaker:
                 asked = [f"{TERMS} @> ({terms})"]
             if stretch:
                 asked += [*stretch, "type_id = in_type"]
-            parts.append(self._matches(some, " AND ".join(asked)))
+            parts.append(self._found(some, " AND ".join(asked)))
         return parts
 
-    def _matches(self, some: _Stretches, indexed: str) -> str:
+    def _found(self, some: _Stretches, indexed: str) -> str:
         return reads.MATCH.format(
             keys=", ".join(self._keys),
             key_columns=", ".join(self._key_columns),
