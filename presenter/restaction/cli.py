@@ -38,7 +38,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="More context: a.b=3, a.c=text, a=[1,2]; may be repeated."),
 ]
-Name = Annotated[str | None, typer.Option(help="Which RESTAction, when there are several.")]
+Name = Annotated[str | None, typer.Option(help="Which RESTAction, when there are several: NAME or NAMESPACE/NAME.")]
 
 
 @restaction.callback()
@@ -93,7 +93,9 @@ def resolve(
 def migrate(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Files or directories of manifests, which may be Helm templates; - is standard input."),
+        typer.Argument(
+            help="Files or directories of manifests, which may be Helm templates or Lists; - is standard input."
+        ),
     ],
     in_place: Annotated[bool, typer.Option("--in-place", help="Change the files.")] = False,
     output: Annotated[

@@ -45,6 +45,15 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
     return "".join(lines)
 
 
+def check_is_block(node: Any, where: Where) -> None:
+    """Raises CannotEdit for what is written in braces or brackets."""
+    if isinstance(node, CommentedMap | CommentedSeq) and node.fa.flow_style():
+        raise CannotEdit(
+            "it is written as JSON is: only lines of block style can be changed, as `kubectl get -o yaml` prints them",
+            where,
+        )
+
+
 def _is_plain(text: str) -> bool:
     """Whether every line ends as YAML and everybody else think it does."""
     return len(text.splitlines()) == len(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
@@ -63,7 +72,8 @@ class Block:
         """The mapping at a path. Raises CannotEdit."""
         block = cls(document, where, lines)
         node = block._node
-        if not isinstance(node, CommentedMap) or node.fa.flow_style() or not len(node) or node.merge:
+        check_is_block(node, where)
+        if not isinstance(node, CommentedMap) or not len(node) or node.merge:
             raise CannotEdit("it is not written as a block of `key: value` lines", where)
         return block
 

@@ -62,7 +62,10 @@ class RestAction:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document, `index` of its stream. `node` has placeholders where the text has template actions."""
+    """One YAML document, or an item of a List; `index`: one after the other in the stream.
+
+    `node` has placeholders where the text has template actions.
+    """
 
     path: str
     index: int
@@ -73,6 +76,21 @@ class Document:
     def kind(self) -> str:
         """What it is, such as `RESTAction`; "" when it does not say."""
         return self.text("kind")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a List, as `kubectl get -o yaml` prints; its items are documents of their own."""
+        return _is_list(self.node)
+
+    @property
+    def name(self) -> str:
+        """Its name, "" when it has none."""
+        return self.text("metadata", "name")
+
+    @property
+    def full_name(self) -> str:
+        """`namespace/name`; the name, when there is no namespace."""
+        return f"{self.text('metadata', 'namespace')}/{self.name}".removeprefix("/")
 
     @property
     def is_restaction(self) -> bool:
@@ -115,7 +133,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A YAML stream. Documents that are no mapping, as empty ones are, are not among `documents`."""
+    """A YAML stream. What is no mapping, as empty documents are, is not among `documents`; items of Lists are."""
 
     path: str
     text: str
@@ -137,7 +155,7 @@ class Manifest:
         """From text, which may be a Helm template or JSON. Raises ManifestError."""
         try:
             mask = helm.Mask(text)
-            nodes = list(YAML(typ="rt").load_all(mask.text))
+            nodes = [each for node in YAML(typ="rt").load_all(mask.text) for each in _with_items(node)]
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = f":{mark.line + 1}" if mark else ""
@@ -149,9 +167,9 @@ class Manifest:
         return cls(path, text, tuple(Document(path, index, node, mask) for index, node in mappings))
 
     def restactions(self, name: str | None = None) -> list[Document]:
-        """Its RESTActions, or those with a name."""
+        """Its RESTActions, or those with a name, which may be `namespace/name`."""
         found = [document for document in self.documents if document.is_restaction]
-        return [document for document in found if name is None or document.text("metadata", "name") == name]
+        return [document for document in found if name in (None, document.name, document.full_name)]
 
     def only(self, name: str | None = None) -> RestAction:
         """The one RESTAction there is, or the one with a name. Raises ManifestError when there are none or several."""
@@ -161,8 +179,22 @@ class Manifest:
             case []:
                 raise ManifestError(f"{self.path}: there is no RESTAction" + (f" named {name!r}" if name else ""))
             case several:
-                names = ", ".join(document.text("metadata", "name") for document in several)
+                if len({document.full_name for document in several}) == 1:
+                    lines = " and ".join(str(document.line()) for document in several)
+                    raise ManifestError(
+                        f"{self.path}: {several[0].full_name} is there more than once: on lines {lines}"
+                    )
+                names = ", ".join(document.full_name for document in several)
                 raise ManifestError(f"{self.path}: there are several RESTActions: choose one with --name: {names}")
+
+
+def _with_items(node: Any) -> list[Any]:
+    """A node, and after a List its items."""
+    return [node, *node["items"]] if _is_list(node) else [node]
+
+
+def _is_list(node: Any) -> bool:
+    return isinstance(node, dict) and str(node.get("kind")).endswith("List") and isinstance(node.get("items"), list)
 
 
 def files(path: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from presenter.restaction import widgets
 from presenter.restaction.consequences import consequences
-from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, lines_of
+from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, check_is_block, lines_of
 from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
 from presenter.restaction.manifest import Document, Manifest, ManifestError, Reference, RestAction, restaction
@@ -80,7 +80,7 @@ def migrated(manifests: Sequence[Manifest], endpoint: Reference | None = None) -
         for manifest, text in zip(manifests, lines, strict=True)
     ]
     actions = {
-        (change.document.text("metadata", "namespace"), change.document.text("metadata", "name"))
+        (change.document.text("metadata", "namespace"), change.document.name)
         for each in changes
         for change in each
         if change.finding.status in ("migrated", "already migrated")
@@ -99,7 +99,7 @@ def migrated(manifests: Sequence[Manifest], endpoint: Reference | None = None) -
 def _of_action(document: Document, lines: list[str], endpoint: Reference | None) -> _Change:
     def finding(status: Status, *remarks: str, line: int | None = None) -> Finding:
         shown = tuple(document.mask.restore(remark) for remark in remarks)
-        name = f"RESTAction {document.text('metadata', 'name')}"
+        name = f"RESTAction {document.name}"
         return Finding(document.path, line or document.line("kind"), name, status, shown)
 
     try:
@@ -154,9 +154,7 @@ def _line(document: Document, lines: list[str], error: Refused) -> int:
 def _edits(document: Document, lines: list[str], old: Old, new: RestAction) -> Iterator[Edit]:
     """The lines to change, so that a document says what the new action says."""
     spec = Block.at(document, lines, "spec")
-    calls = document.get("spec", "api")
-    if calls.fa.flow_style():
-        raise CannotEdit("it is not written as a block of items", ("spec", "api"))
+    check_is_block(document.get("spec", "api"), ("spec", "api"))
     for key in ("api", "filter"):
         start, end = spec.span(key)
         if any(_TEMPLATE_LINES.search(line) for line in lines[start:end]):
@@ -210,7 +208,7 @@ def _of_widgets(
         if edits or remarks:
             status: Status = "left alone" if failed else "page removed" if edits else "page kept"
             line = document.line("spec", "resourcesRefs")
-            name = f"{document.kind} {document.text('metadata', 'name')}"
+            name = f"{document.kind} {document.name}"
             finding = Finding(manifest.path, line, name, status, tuple(remarks))
             yield _Change(document, finding, tuple(edits), pages=tuple(pages))
 
@@ -257,7 +255,7 @@ def _is_as_meant(manifest: Manifest, changes: Iterable[_Change], text: str) -> b
 
 
 def _meant(document: Document, change: _Change | None) -> Any:
-    plain = _restored(document.node, document.mask)
+    plain = _plain(document)
     if change is None:
         return plain
     for *parents, key in change.pages:
@@ -269,8 +267,14 @@ def _meant(document: Document, change: _Change | None) -> Any:
 
 
 def _read_again(document: Document, change: _Change | None) -> Any:
-    plain = _restored(document.node, document.mask)
+    plain = _plain(document)
     return plain if change is None or change.action is None else (_around(plain), restaction(document))
+
+
+def _plain(document: Document) -> Any:
+    """What it says; of a List, but for its items, which are documents of their own."""
+    node = {**document.node, "items": len(document.node["items"])} if document.is_list else document.node
+    return _restored(node, document.mask)
 
 
 def _around(plain: Any) -> Any:

@@ -45,7 +45,7 @@ def paged_references(document: Document) -> Iterator[Reference]:
 def widgets_of(documents: Iterable[Document], actions: set[Name] | None = None) -> set[tuple[str, Name]]:
     """The widgets that show one of these RESTActions, as (kind in lower case, name); without those: all widgets."""
     return {
-        (document.kind.lower(), (_namespace(document, "metadata", "namespace"), document.text("metadata", "name")))
+        (document.kind.lower(), (_namespace(document, "metadata", "namespace"), document.name))
         for document in documents
         if document.text("apiVersion").partition("/")[0] == _WIDGETS
         and (actions is None or _action(document) in actions)

@@ -270,6 +270,22 @@ async def test_a_literal_path_ends_with_its_line(tmp_path: Path) -> None:
     assert await found_in(tmp_path, text.replace("path: >\n", "path: >-\n")) == []
 
 
+async def test_a_line_is_never_that_of_another_document(tmp_path: Path) -> None:
+    forgotten = GOOD.replace("&namespace=*", "").replace("{{ .Release.Namespace }}", "a")
+    in_pieces = forgotten.replace('"/resources?', '"/resources" + "?')
+    items = "".join(
+        f"{'  ' if number else '- '}{line}" for number, line in enumerate(in_pieces.splitlines(keepends=True))
+    )
+    for before, text in ("", f"{in_pieces}---\n{forgotten}"), ("items:\n", f"{items}{items}kind: List\n"):
+        lines = ["", *(before + text).splitlines()]
+        first, second = await found_in(tmp_path, before + text)
+        assert "path: >" in lines[first.line]
+        assert (lines[second.line].strip()[:12], first.line < second.line) in {
+            ('"/resources?', True),
+            ("path: >", True),
+        }
+
+
 async def test_what_helm_has_to_fill_in_first_is_said_to_be_unchecked(tmp_path: Path) -> None:
     [finding] = await found_in(tmp_path, GOOD.replace("[.panels.items[] | .raw]", "{{ .Values.panels }}"))
     assert (finding.rule, finding.level) == ("not-checked", "warning")

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from presenter.restaction.manifest import Call, Manifest, ManifestError, Reference, RestAction, files, in_order
+from presenter.restaction.manifest import (
+    Call,
+    Manifest,
+    ManifestError,
+    Reference,
+    RestAction,
+    files,
+    in_order,
+    restaction,
+)
 
 WHOLE = """\
 # Panels and what is in them.
@@ -170,10 +181,35 @@ def test_one_of_several_is_chosen_by_its_name() -> None:
     assert several.only("other").calls[0].name == "b"
     with pytest.raises(ManifestError, match="several RESTActions: choose one with --name: tried, other"):
         several.only()
+    apart = [_with("- name: a").replace("{name: tried}", f"{{name: tried, namespace: {name}}}") for name in ("x", "y")]
+    several = Manifest.parse("---\n".join([*apart, _with("- name: a"), _with("- name: a")]), "some.yaml")
+    assert several.only("y/tried").namespace == "y"
+    with pytest.raises(ManifestError, match="choose one with --name: x/tried, y/tried, tried, tried"):
+        several.only("tried")
+    several = Manifest.parse("---\n".join(2 * [apart[0]]), "some.yaml")
+    with pytest.raises(ManifestError, match=r"some\.yaml: x/tried is there more than once: on lines 1 and 8"):
+        several.only()
     with pytest.raises(ManifestError, match="there is no RESTAction named 'third'"):
         several.only("third")
     with pytest.raises(ManifestError, match="there is no RESTAction"):
         Manifest.parse("kind: RESTAction\napiVersion: other.io/v1\n").only()
+
+
+def test_a_list_is_its_items() -> None:
+    items = "".join(f"- {json.dumps(yaml.safe_load(_with(f'- name: {name}')))}\n" for name in "ab")
+    for kind in "List", "RESTActionList":
+        manifest = Manifest.parse(f"items:\n{items}- null\n- kind: ConfigMap\nkind: {kind}\n---\n{_with('- name: c')}")
+        assert [(each.index, each.kind) for each in manifest.documents] == [
+            (0, kind),
+            (1, "RESTAction"),
+            (2, "RESTAction"),
+            (4, "ConfigMap"),
+            (5, "RESTAction"),
+        ]
+        assert [restaction(each).calls[0].name for each in manifest.restactions()] == ["a", "b", "c"]
+        assert [each.line() for each in manifest.documents] == [1, 2, 3, 5, 8]
+    for text in "kind: List", "kind: List\nitems: 3", "kind: List\nitems: {a: b}", "kind: [List]\nitems: []":
+        assert [each.is_list for each in Manifest.parse(text).documents] == [False]
 
 
 def test_files_are_read_from_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

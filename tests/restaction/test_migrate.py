@@ -175,6 +175,9 @@ spec:
 """
 
 
+AS_JSON = "it is written as JSON is: only lines of block style can be changed, as `kubectl get -o yaml` prints them"
+
+
 def migrate(text: str, endpoint: Reference | None = None) -> tuple[str, list[Finding]]:
     [result] = migrated([Manifest.parse(text, "file.yaml")], endpoint)
     return result.text, list(result.findings)
@@ -260,9 +263,9 @@ def test_comments_and_the_order_of_keys_stay(blanks: list[str], order: list[int]
         (TEMPLATE.replace('"{{ .Values.portal.page }}"', "{{ .Values.portal.page | quote }}"),
          29, "line 1, column 66: `{{ .Values.portal.page | quote }}` is not recognised here"),
         (PLAIN.replace("  api:\n    - name: tiles", "  api: [{name: tiles").replace("path: ", ", path: ").replace(
-            "      continueOnError: true", "  }]"), 7, "it is not written as a block of items"),
+            "      continueOnError: true", "  }]"), 7, AS_JSON),
         (re.sub(r"    - name: tiles\n.*\n.*\n", "    - {name: tiles, path: /apis/a.io/v1/bs}\n", PLAIN),
-         8, "it is not written as a block of `key: value` lines"),
+         8, AS_JSON),
         (PLAIN.replace("filter: ", "filter: &filter ") + "  again: *filter\n",
          2, "the text is written in a way that cannot be changed line by line"),
         (PLAIN.replace("/apis/widgets", "/apis//widgets").replace("tiles:", "tiles: .slice.page,  a:"),
@@ -299,6 +302,31 @@ def test_a_malformed_restaction_is_left_alone() -> None:
     result, [finding] = migrate(text)
     assert result == text
     assert str(finding).startswith("file.yaml:2: RESTAction portal-tiles: left alone: spec.api[0].name is ")
+
+
+def test_the_items_of_a_list_are_migrated_where_they_stand() -> None:
+    def item(text: str) -> str:
+        return "".join(f"{'  ' if number else '- '}{line}" for number, line in enumerate(text.splitlines(True)))
+
+    head, tail = "# saved\napiVersion: v1\nitems:\n", 'kind: List # of what?\nmetadata:\n  resourceVersion: ""\n'
+    other = "- kind: ConfigMap\n  data: {a:   b}\n- just text\n"
+    text, findings = migrate(head + item(PLAIN) + other + item(WIDGET) + item(PAGE) + tail)
+    assert [(finding.line, finding.name, finding.status) for finding in findings] == [
+        (5, "RESTAction portal-tiles", "migrated"),
+        (findings[1].line, "Page home", "page removed"),
+    ]
+    assert "page: 1 # the first" not in text
+    assert text.startswith(head + item(migrate(PLAIN)[0]) + other + item(WIDGET))
+    assert text.endswith(tail)
+    assert migrate(text)[0] == text
+
+
+def test_an_item_that_stands_in_a_list_twice_is_left_alone() -> None:
+    item = "".join(f"  {line}" for line in PLAIN.splitlines(True))
+    text = f"kind: List\nitems:\n- &item\n{item}- *item\n"
+    result, findings = migrate(text)
+    assert result == text
+    assert {finding.status for finding in findings} == {"left alone"}
 
 
 # -- widgets -----------------------------------------------------------------------------------------------------------

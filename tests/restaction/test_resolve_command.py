@@ -64,7 +64,10 @@ async def test_a_file_may_have_more_in_it_and_may_be_standard_input(resolve: Com
     assert (await resolve("--name", "two", manifest=several)).json == {"y": 1}
     refused = await resolve(manifest=several)
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == "presenter: action.yaml: there are several RESTActions: choose one with --name: one, two\n"
+    assert (
+        refused.err
+        == "presenter: action.yaml: there are several RESTActions: choose one with --name: default/one, default/two\n"
+    )
     line = f"KUBECONFIG={world.kubeconfig} {PRESENTER} restaction resolve --name one - <action.yaml"
     assert (await paste(line, resolve.home)).json == {"x": 1}
 

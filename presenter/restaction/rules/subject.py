@@ -43,8 +43,8 @@ class Subject:
 
     def finding(self, rule: str, level: Level, where: Where, what: str, remedy: str, *near: str) -> Finding:
         """A finding at a path of the document; within it at the line with the first text of `near` that is there."""
-        start, end = self.document.line(*where), _end(self.document, where)
-        lines = self.manifest.text.splitlines()[start - 1 : end]
+        start = self.document.line(*where)
+        lines = self.manifest.text.splitlines()[start - 1 : self._end(where)]
         offset = next((offset for text in near for offset, line in enumerate(lines) if text in line), 0)
         return Finding(self.document.path, start + offset, level, rule, what, remedy)
 
@@ -64,16 +64,16 @@ class Subject:
         if self.action.filter is not None:
             yield ("spec", "filter"), "filter", self.action.filter, True
 
+    def _end(self, where: Where) -> int | None:
+        """The last line of what is at a path: that before the key or document which follows; None when none does."""
+        document, start = self.document, self.document.line(*where)
+        parents = (document.get(*where[:depth]) for depth in range(len(where)))
+        lines = [document.line(*where[:depth], step) for depth, parent in enumerate(parents) for step in _steps(parent)]
+        lines += [each.line() for each in self.manifest.documents]
+        return min((line - 1 for line in lines if line > start), default=None)
+
 
 Rule = Callable[[Subject], AsyncIterator[Finding]]
-
-
-def _end(document: Document, where: Where) -> int | None:
-    """The last line of what is at a path: that before the key which follows; None when none does."""
-    start = document.line(*where)
-    parents = (document.get(*where[:depth]) for depth in range(len(where)))
-    lines = [document.line(*where[:depth], step) for depth, parent in enumerate(parents) for step in _steps(parent)]
-    return min((line - 1 for line in lines if line > start), default=None)
 
 
 def _steps(node: object) -> Iterable[str | int]:
