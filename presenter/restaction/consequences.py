@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction.idioms import NAMESPACE
 from presenter.restaction.listing import ALL
 from presenter.restaction.pattern import Old, OldList
-from presenter.restaction.rewriting import EVERYTHING
 
 _KRATEO, _BUILT_IN = ".krateo.io", ".k8s.io"
 
@@ -25,7 +25,7 @@ def _of(old: OldList) -> Iterator[str]:
     if "." not in listing.group or listing.group.endswith(_BUILT_IN):
         yield f"{name}: objects have kind and apiVersion, which the API server leaves out in lists of its own types"
     if not old.paged and old.limit is None:
-        yield f"{name}: at most {EVERYTHING} objects are given, where there was no limit"
+        yield f"{name}: at most {MAX_LIMIT} objects are given, where there was no limit"
     everywhere = listing.namespace == ALL and all(each.keys != NAMESPACE for each in old.conditions)
     yield from _order(name, old, everywhere)
     if old.iterated and not old.call.continue_on_error:

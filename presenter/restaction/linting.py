@@ -12,10 +12,9 @@ import typer
 
 from presenter.restaction.jq import Jq
 from presenter.restaction.manifest import Manifest, ManifestError, files
-from presenter.restaction.rules import RULES
+from presenter.restaction.rules import RULES, widgets
 from presenter.restaction.rules.findings import Finding
 from presenter.restaction.rules.subject import Subject
-from presenter.restaction.rules.widgets import page_beside_cursor
 
 CLEAN, FINDINGS, UNREADABLE = 0, 1, 2
 
@@ -55,7 +54,7 @@ async def lint(paths: Sequence[Path]) -> tuple[list[Finding], list[ManifestError
         for subject in subjects:
             for rule in RULES:
                 findings |= {finding async for finding in rule(subject)}
-    findings |= set(page_beside_cursor(manifests, subjects))
+    findings.update(finding for rule in widgets.RULES for finding in rule(manifests, subjects))
     return sorted(findings), errors, len(subjects)
 
 

@@ -194,7 +194,7 @@ def _of_widgets(
     for document in manifest.documents:
         edits, pages, remarks = list[Edit](), list[widgets.Where](), list[str]()
         failed = False
-        for reference in widgets.paged_references(document):
+        for reference in (each for each in widgets.sliced_references(document) if "page" in each.slice):
             name = f"{reference.resource} {'/'.join(reference.target)}"
             if widgets.shows(reference, shown, actions):
                 try:

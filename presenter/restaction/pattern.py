@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction import values
 from presenter.restaction.evaluation import Evaluation
 from presenter.restaction.expressions import expression
@@ -364,7 +365,7 @@ def _limit(items: Items) -> int | None:
     match items.window:
         case None:
             return None
-        case (low, Number(known=int() as high)) if low == values.constant(0) and 1 <= high <= 5000:
+        case (low, Number(known=int() as high)) if low == values.constant(0) and 1 <= high <= MAX_LIMIT:
             return high
     raise Refused(f"{items.call}: without a slice these are neither all objects nor the first few", ("spec", "filter"))
 

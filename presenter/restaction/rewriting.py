@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
+from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction.idioms import NAME, NAMESPACE
 from presenter.restaction.listing import ALL
 from presenter.restaction.manifest import Call, Reference, RestAction
@@ -15,8 +16,6 @@ from presenter.restaction.printing import printed, quoted
 from presenter.restaction.syntax import Constant, Identity, Index, Node, free_variables
 from presenter.restaction.values import Items, Known, Number, Order, Other, Record, Value
 
-EVERYTHING = 5000
-"""The most objects that the presenter gives at once."""
 _LONGEST_LABELS = 4096
 _OPERAND = 2  # as printed() counts: binds tighter than a pipe and a comma
 
@@ -50,15 +49,16 @@ def _call(call: Call, old: Old, endpoint: Reference) -> Call:
 
 def _path(old_list: OldList, old: Old) -> str:
     url = quoted(_url(old_list, old))
-    everything = f'"&limit={old_list.limit or EVERYTHING}"'
+    everything = f'"&limit={old_list.limit or MAX_LIMIT}"'
     if not old_list.paged:
         return f"${{\n  {url}\n    + {everything}\n}}\n"
     return f"""${{
   {url} as $list
+  | ([.slice.perPage | tonumber?, {MAX_LIMIT}] | min | tostring) as $limit
   | if (.slice.cursor // "") != "" then
-      $list + "&limit=" + (.slice.perPage | tostring) + "&cursor=" + .slice.cursor
+      $list + "&limit=" + $limit + "&cursor=" + .slice.cursor
     elif (.slice.perPage // "") != "" and .slice.perPage != "NULL" then
-      $list + "&limit=" + (.slice.perPage | tostring)
+      $list + "&limit=" + $limit
     else
       $list + {everything}
     end

@@ -20,23 +20,27 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An item of `resourcesRefs` with a page: to a widget of some kind, or to a RESTAction itself."""
+    """An item of `resourcesRefs` with a slice: to a widget of some kind, or to a RESTAction itself."""
 
     document: Document
     where: Where
     resource: str
     target: Name
 
+    @property
+    def slice(self) -> Any:
+        """Which page it asks for, a mapping."""
+        return self.document.get(*self.where, "slice")
 
-def paged_references(document: Document) -> Iterator[Reference]:
-    """The references of a widget that ask for pages by their number."""
+
+def sliced_references(document: Document) -> Iterator[Reference]:
+    """The references of a widget that ask for pages."""
     if document.text("apiVersion").partition("/")[0] != _WIDGETS:
         return
     for where in (("spec", "resourcesRefs", "items"), ("spec", "resourcesRefs")):
         items = document.get(*where)
         for index, item in enumerate(items if isinstance(items, list) else ()):
-            slice = item.get("slice") if isinstance(item, dict) else None
-            if isinstance(slice, dict) and "page" in slice:
+            if isinstance(item, dict) and isinstance(item.get("slice"), dict):
                 at = (*where, index)
                 target = (_namespace(document, *at, "namespace"), document.text(*at, "name"))
                 yield Reference(document, at, document.text(*at, "resource"), target)
@@ -74,8 +78,7 @@ def _namespace(document: Document, *where: str | int) -> str:
 
 def without_page(reference: Reference, lines: list[str]) -> Edit:
     """The change that takes the page out. Raises CannotEdit."""
-    where = (*reference.where, "slice")
-    slice: Any = reference.document.get(*where)
+    where, slice = (*reference.where, "slice"), reference.slice
     if not slice.fa.flow_style():
         block = Block.at(reference.document, lines, *where)
         if len(slice) == 1:

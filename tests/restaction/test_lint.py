@@ -334,6 +334,18 @@ async def test_a_widget_that_pages_by_number_is_found(tmp_path: Path) -> None:
     )
 
 
+async def test_a_widget_that_asks_for_more_than_the_presenter_gives_is_found(tmp_path: Path) -> None:
+    large = WIDGETS.replace("          page: 1\n", "").replace("perPage: 5", "perPage: 5001")
+    [finding] = await found_in(tmp_path, GOOD + large)
+    assert (finding.rule, finding.level) == ("page-too-large", "error")
+    assert "perPage: 5001" in (GOOD + large).splitlines()[finding.line - 1]
+    assert await found_in(tmp_path, GOOD + large.replace("5001", "5000")) == []
+    bounded = GOOD.replace("(.slice.perPage | tostring)", "([.slice.perPage, 5000] | min | tostring)")
+    assert await found_in(tmp_path, bounded + large) == []
+    [finding] = await found_in(tmp_path, bounded.replace("raw=true", "a=b") + large)
+    assert finding.rule == "bad-parameter"
+
+
 async def test_a_widget_may_page_by_number_where_its_restaction_does(tmp_path: Path) -> None:
     widgets = WIDGETS.replace("start-panels", "home-tiles").replace("{{ .Release.Namespace }}", "krateo-system")
     assert await found_in(tmp_path, (GUIDE / "old.yaml").read_text() + widgets) == []

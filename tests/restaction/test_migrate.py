@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from presenter.api.parameters import parse_list_query
 from presenter.restaction.expressions import expression
+from presenter.restaction.jq import Jq
 from presenter.restaction.listing import ALL, Listing, NotAList, listing
 from presenter.restaction.manifest import Manifest, Reference
 from presenter.restaction.migration import Finding, migrated
@@ -21,6 +22,7 @@ from presenter.restaction.parsing import parse
 from presenter.restaction.syntax import Constant, walk
 from presenter.restaction.values import Equal
 from tests.e2e.processes import PRESENTER
+from tests.restaction.world import Json
 
 TEMPLATE = """\
 {{- if .Values.portal.enabled }}
@@ -85,10 +87,11 @@ spec:
       ${
         "/resources?group=widgets.templates.krateo.io&resource=panels&version=v1beta1&namespace=*&raw=true\
 &labels={\\"portal-page\\":\\"{{ .Values.portal.page }}\\"}" as $list
+        | ([.slice.perPage | tonumber?, 5000] | min | tostring) as $limit
         | if (.slice.cursor // "") != "" then
-            $list + "&limit=" + (.slice.perPage | tostring) + "&cursor=" + .slice.cursor
+            $list + "&limit=" + $limit + "&cursor=" + .slice.cursor
           elif (.slice.perPage // "") != "" and .slice.perPage != "NULL" then
-            $list + "&limit=" + (.slice.perPage | tostring)
+            $list + "&limit=" + $limit
           else
             $list + "&limit=5000"
           end
@@ -206,6 +209,27 @@ def test_what_is_migrated_stays_as_it_is() -> None:
         assert again == once
         assert findings[0].status == "already migrated"
         assert {finding.status for finding in findings} <= {"already migrated", "page kept"}
+
+
+@pytest.mark.parametrize(
+    ("slice", "expected"),
+    [
+        (None, "&limit=20"),
+        ({"perPage": 7}, "&limit=7"),
+        ({"perPage": "7", "cursor": ""}, "&limit=7"),
+        ({"perPage": 5000, "cursor": None}, "&limit=5000"),
+        ({"perPage": 5001}, "&limit=5000"),
+        ({"perPage": 99999, "cursor": "c"}, "&limit=5000&cursor=c"),
+        ({"perPage": 7, "cursor": "c"}, "&limit=7&cursor=c"),
+        ({"cursor": "c"}, "&limit=5000&cursor=c"),
+        ({"perPage": ""}, "&limit=20"),
+        ({"perPage": "NULL"}, "&limit=20"),
+    ],
+)
+async def test_the_presenter_is_never_asked_for_more_than_it_gives(slice: Json | None, expected: str, jq: Jq) -> None:
+    [call] = Manifest.parse(migrate(TEMPLATE.replace("// 5000", "// 20"))[0]).only().calls
+    path = await jq.first(expression(call.path) or "", {} if slice is None else {"slice": slice})
+    assert path.partition("&limit=")[2] == expected.removeprefix("&limit=")
 
 
 def test_the_endpoint_is_the_one_that_is_named() -> None:

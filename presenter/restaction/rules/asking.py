@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from presenter.api.parameters import ListParameters, parse_list_query
+from presenter.api.parameters import MAX_LIMIT, ListParameters, parse_list_query
 from presenter.errors import BadRequest
 from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
@@ -19,6 +19,7 @@ from presenter.restaction.rules.trees import fields_read
 CURSOR = "a-cursor-of-the-page-before"
 PER_PAGE = 5
 WITHOUT_SLICE, FIRST_PAGE, SECOND_PAGE = "without a slice", "on the first page", "on the second page"
+TOO_LARGE = "with too large a perPage"
 SITUATIONS: Mapping[str, Mapping[str, Any] | None] = {
     WITHOUT_SLICE: None,
     FIRST_PAGE: {"perPage": PER_PAGE},
@@ -26,6 +27,7 @@ SITUATIONS: Mapping[str, Mapping[str, Any] | None] = {
     SECOND_PAGE: {"page": 0, "perPage": PER_PAGE, "offset": -PER_PAGE, "cursor": CURSOR},
     "with an empty perPage": {"perPage": "", "cursor": ""},
     'with perPage "NULL"': {"perPage": "NULL", "cursor": ""},
+    TOO_LARGE: {"perPage": MAX_LIMIT + 1},
 }
 """The slices a path meets, by how to speak of them."""
 
@@ -73,6 +75,12 @@ class Asking:
         """What it asks for to get the page behind a cursor, None when it takes no notice of one."""
         second = self.when(SECOND_PAGE)
         return second if second and "cursor" in second.given else None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it asks for no more than the presenter gives, however large a page is wanted."""
+        largest = self.when(TOO_LARGE)
+        return largest is None or largest.given.get("limit") != str(MAX_LIMIT + 1)
 
     @property
     def reads_slice_alone(self) -> bool:

@@ -9,6 +9,7 @@ from presenter.api.parameters import MAX_LIMIT, ListParameters
 from presenter.restaction.rules.asking import (
     FIRST_PAGE,
     SITUATIONS,
+    TOO_LARGE,
     WITHOUT_SLICE,
     Asked,
     Asking,
@@ -77,7 +78,7 @@ async def bad_parameter(subject: Subject) -> AsyncIterator[Finding]:
         told = set()
         for asked in call.asked:
             for part, problem in asked.problems.items():
-                if problem not in told:
+                if problem not in told and asked.situation != TOO_LARGE:  # which a widget has to ask for first
                     told.add(problem)
                     what, _, remedy = problem.partition(": ")
                     near = (part, part.partition("=")[0] + "=") if part else ()
