@@ -12,7 +12,7 @@ from presenter.restaction.consequences import consequences
 from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, check_is_block, lines_of
 from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
-from presenter.restaction.manifest import Document, Manifest, ManifestError, Reference, RestAction, restaction
+from presenter.restaction.manifest import Call, Document, Manifest, ManifestError, Reference, RestAction, restaction
 from presenter.restaction.parsing import JqSyntaxError, parse
 from presenter.restaction.pattern import Old, Refused, understand
 from presenter.restaction.rewriting import rewritten
@@ -20,6 +20,7 @@ from presenter.restaction.syntax import Constant, walk
 
 ENDPOINT = "resources-presenter-endpoint"
 _RELEASE_NAMESPACE = re.compile(r"\{\{-?\s*\.Release\.Namespace\s*-?\}\}")
+_RESOURCES = re.compile(r"/?resources(?:[/?]|$)")
 _KRATEO_SYSTEM = "krateo-system"
 _TEMPLATE_LINES = re.compile("#[\U00100000-\U0010ffff]")
 
@@ -106,12 +107,13 @@ def _of_action(document: Document, lines: list[str], endpoint: Reference | None)
         action = restaction(replace(document, mask=Mask("")))  # what Helm fills in stays masked
     except ManifestError as error:
         return _Change(document, finding("left alone", error.message.partition(": ")[2]))
-    if any(_asks_presenter(call.path) for call in action.calls):
+    done = any(_asks_presenter(call) for call in action.calls)
+    if done and not any(_iterates(call) for call in action.calls):
         return _Change(document, finding("already migrated"))
     try:
         old = understand(action)
         if old is None:
-            return _Change(document, finding("nothing to do"))
+            return _Change(document, finding("already migrated" if done else "nothing to do"))
         new = rewritten(old, endpoint or _endpoint(document, lines))
         edits = tuple(_edits(document, lines, old, new))
     except Refused as error:
@@ -121,15 +123,22 @@ def _of_action(document: Document, lines: list[str], endpoint: Reference | None)
     return _Change(document, finding("migrated", *consequences(old)), edits, new)
 
 
-def _asks_presenter(path: str) -> bool:
-    program = expression(path)
+def _asks_presenter(call: Call) -> bool:
+    if call.endpoint_ref is not None and call.endpoint_ref.name == ENDPOINT:
+        return True
+    program = expression(call.path)
     if program is None:
-        return path.strip().startswith("/resources?")
+        return _RESOURCES.match(call.path.strip()) is not None
     try:
         texts = [node.value for node in walk(parse(program)) if isinstance(node, Constant)]
     except JqSyntaxError:
         return '"/resources?' in program
-    return any(isinstance(text, str) and text.startswith("/resources?") for text in texts)
+    return any(isinstance(text, str) and _RESOURCES.match(text) for text in texts)
+
+
+def _iterates(call: Call) -> bool:
+    """Whether it looks like the old pattern, whatever the other calls do."""
+    return call.iterator is not None and "/namespaces/" in call.path
 
 
 def _endpoint(document: Document, lines: list[str]) -> Reference:

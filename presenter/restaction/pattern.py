@@ -115,8 +115,11 @@ def _understood(action: RestAction) -> Old | None:
         if not gaining:
             return None
         found = gaining
+    places = {call.name: index for index, call in enumerate(action.calls)}
     for candidate in found:
-        _check_call(candidate)
+        _check_listed(candidate)
+        for name in filter(None, (candidate.call.name, candidate.source)):
+            _check_request(action.calls[places[name]], ("spec", "api", places[name]))
     _check_others(action, old)
     return old
 
@@ -236,19 +239,21 @@ def _cases(candidate: _Candidate) -> tuple[Value, ...]:
     return (value, NULL)
 
 
-def _check_call(candidate: _Candidate) -> None:
-    call, where = candidate.call, ("spec", "api", candidate.index)
+def _check_listed(candidate: _Candidate) -> None:
     if (candidate.listing.group, candidate.listing.resource) == ("core", "secrets"):
-        raise Refused("the presenter keeps no values of Secrets", (*where, "path"))
+        raise Refused("the presenter keeps no values of Secrets", ("spec", "api", candidate.index, "path"))
+
+
+def _check_request(call: Call, where: Where) -> None:
+    """That it does nothing but list, in this cluster and as the user."""
     if call.verb.upper() != "GET":
         raise Refused(f"verb {call.verb}: the presenter is read with GET", (*where, "verb"))
     if call.payload is not None:
         raise Refused("a payload: a list takes none", (*where, "payload"))
     if call.endpoint_ref is not None:
-        name = f"{call.endpoint_ref.namespace}/{call.endpoint_ref.name}"
-        raise Refused(
-            f"endpointRef {name}: whether this is the cluster's own API cannot be told", (*where, "endpointRef")
-        )
+        name = f"endpointRef {call.endpoint_ref.namespace}/{call.endpoint_ref.name}"
+        why = "it may lead to another cluster, or to this one with other rights than the user's"
+        raise Refused(f"{name}: {why}", (*where, "endpointRef"))
     for header in call.headers:
         if header.replace(" ", "").lower() != "accept:application/json":
             raise Refused(f"the header {header.partition(':')[0]!r}: what it does cannot be told", (*where, "headers"))

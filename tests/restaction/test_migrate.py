@@ -302,6 +302,45 @@ def test_what_cannot_be_changed_is_left_alone_and_says_where(text: str, line: in
     assert result == text
 
 
+ENDPOINT = "      endpointRef: {name: cache, namespace: a}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        ("/resources?group=apps", ""),
+        ("/resources", "      verb: POST\n      payload: ${ {group} }\n"),
+        ("resources?group=apps", ENDPOINT),
+        ("/resources/a:b", ENDPOINT),
+        ('${ "/resources" + "?group=apps" }', ENDPOINT),
+        ("${ .path }", ENDPOINT.replace("cache", "resources-presenter-endpoint")),
+    ],
+)
+def test_a_call_to_the_presenter_is_known_however_it_is_written(path: str, more: str) -> None:
+    by_hand = PLAIN.replace("/apis/widgets.templates.krateo.io/v1beta1/panels\n", f"{path}\n{more}")
+    text, [finding] = migrate(by_hand)
+    assert (text, finding.status) == (by_hand, "already migrated")
+
+
+def test_what_is_called_like_it_is_not_the_presenter() -> None:
+    for path in "/resourcesquota", "/apis/a/v1/resources", '${ "/apis/resources?" }':
+        text = PLAIN.replace("/apis/widgets.templates.krateo.io/v1beta1/panels", path).replace("sort_by", "f")
+        assert migrate(text)[1][0].status == "nothing to do", path
+
+
+def test_the_rest_of_what_was_begun_by_hand_is_migrated() -> None:
+    begun = TEMPLATE.replace(
+        "  api:\n", '  api:\n  - name: done\n    path: ${ "/resources?group=apps&limit=" + "9" }\n' + ENDPOINT[2:]
+    )
+    text, [finding] = migrate(begun)
+    assert finding.status == "migrated"
+    assert "iterator" not in text
+    assert '    path: ${ "/resources?group=apps&limit=" + "9" }\n' in text
+    assert migrate(text)[1][0].status == "already migrated"
+    text, [finding] = migrate(begun.replace("| reverse", "| map(f)"))
+    assert (finding.status, finding.line) == ("left alone", 33)
+
+
 @pytest.mark.parametrize(
     "text",
     [
