@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from presenter.errors import ConfigError
 
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, and see to it that all it prints gets where it should. Raises ConfigError."""
+        if sys.stdout is None:
+            raise ConfigError("standard output is closed: send it somewhere, such as >/dev/null")
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:  # of `| head`, which has seen enough
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left cannot be printed either
+            raise ConfigError(f"{error.filename or 'standard output'}: cannot be written: {error.strerror}") from error
+
+
 restaction = typer.Typer(
     name="restaction",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Resolve, migrate, compare and check RESTActions.",
@@ -118,7 +140,8 @@ def migrate(
 
     Nothing is guessed: an expression that does something else for some answer of the cluster is left alone.
 
-    Ends with 1 when something that looks like the old pattern was left alone, and with 2 when a file cannot be read.
+    Ends with 1 when something that looks like the old pattern was left alone, and with 2 when a file cannot be read; or
+    cannot be written, and then none is.
     """
     from presenter.restaction import migrating
 

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 
-from presenter.restaction.manifest import Document
+from presenter.restaction.manifest import Document, lines_of
 
 Where = tuple[str | int, ...]
 
@@ -32,11 +32,6 @@ class Edit:
     lines: tuple[str, ...]
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text, with their ends."""
-    return text.splitlines(keepends=True) if _is_plain(text) else [text]
-
-
 def applied(text: str, edits: Iterable[Edit]) -> str:
     """The text with its edits, which do not overlap."""
     lines = lines_of(text)
@@ -52,11 +47,6 @@ def check_is_block(node: Any, where: Where) -> None:
             "it is written as JSON is: only lines of block style can be changed, as `kubectl get -o yaml` prints them",
             where,
         )
-
-
-def _is_plain(text: str) -> bool:
-    """Whether every line ends as YAML and everybody else think it does."""
-    return len(text.splitlines()) == len(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
 
 
 @dataclass(frozen=True, slots=True)

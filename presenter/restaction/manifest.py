@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from presenter.errors import ConfigError
 from presenter.restaction import helm
@@ -142,13 +144,15 @@ class Manifest:
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
         """From a file, `-` is standard input. Raises ManifestError."""
-        if str(path) == "-":
-            return cls.parse(sys.stdin.read())
+        if str(path) == "-" and sys.stdin is None:
+            raise ManifestError("<stdin>: cannot be read: it is closed")
+        name, read = ("<stdin>", sys.stdin.buffer.read) if str(path) == "-" else (str(path), Path(path).read_bytes)
         try:
-            return cls.parse(Path(path).read_bytes().decode(), str(path))
+            text = read().decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"not UTF-8: {error}"
-            raise ManifestError(f"{path}: cannot be read: {reason}") from error
+            raise ManifestError(f"{name}: cannot be read: {reason}") from error
+        return cls.parse(text, name)
 
     @classmethod
     def parse(cls, text: str, path: str = "<stdin>") -> Manifest:
@@ -161,8 +165,12 @@ class Manifest:
             line = f":{mark.line + 1}" if mark else ""
             hint = "; it is a template: see what `helm template` makes of it" if helm.has_action(text) else ""
             raise ManifestError(f"{path}{line}: not YAML: {mask.restore(error.problem or str(error))}{hint}") from error
-        except (YAMLError, ValueError, RecursionError) as error:
-            raise ManifestError(f"{path}: not YAML: {str(error) or type(error).__name__}") from error
+        except ReaderError as error:
+            number, character = len(lines_of(text[: error.position + 1])), text[error.position]
+            raise ManifestError(f"{path}:{number}: not YAML: the character {character!r} in it") from error
+        except Exception as error:  # the reader fails as it likes, on tags and the like
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ManifestError(f"{path}: not YAML that can be read: {reason}") from error
         mappings = ((index, node) for index, node in enumerate(nodes) if isinstance(node, CommentedMap))
         return cls(path, text, tuple(Document(path, index, node, mask) for index, node in mappings))
 
@@ -186,6 +194,11 @@ class Manifest:
                     )
                 names = ", ".join(document.full_name for document in several)
                 raise ManifestError(f"{self.path}: there are several RESTActions: choose one with --name: {names}")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text as YAML counts them, with their ends."""
+    return io.StringIO(text, newline="").readlines()
 
 
 def _with_items(node: Any) -> list[Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import os
+import shutil
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from presenter.errors import ConfigError
-from presenter.restaction.editing import lines_of
-from presenter.restaction.manifest import Manifest, ManifestError, Reference, files
+from presenter.restaction.manifest import Manifest, ManifestError, Reference, files, lines_of
 from presenter.restaction.migration import Migrated, migrated
 
 
@@ -38,8 +39,7 @@ def run(paths: list[Path], *, in_place: bool, output: Path | None, endpoint: str
     results = migrated([file.manifest for file in read], _reference(endpoint))
     changes = [(file, result) for file, result in zip(read, results, strict=True) if result.text != file.manifest.text]
     if in_place:
-        for file, result in changes:
-            _write(Path(file.manifest.path).resolve(), result.text)
+        _replace({Path(file.manifest.path).resolve(): result.text for file, result in changes})
     elif output is not None:
         _write_below(output, changes)
     else:
@@ -47,6 +47,8 @@ def run(paths: list[Path], *, in_place: bool, output: Path | None, endpoint: str
     found = sorted((finding for result in results for finding in result.findings), key=lambda each: each.place)
     sys.stderr.writelines(f"{finding}\n" for finding in found)
     sys.stderr.writelines(f"{error.message}\n" for error in unreadable)
+    if not found and not unreadable:
+        sys.stderr.write("there is no RESTAction in these files\n")
     return 2 if unreadable else 1 if any(finding.left_alone for finding in found) else 0
 
 
@@ -76,27 +78,42 @@ def _diff(manifest: Manifest, text: str) -> Iterator[str]:
 
 def _write_below(directory: Path, changes: Iterable[tuple[_File, Migrated]]) -> None:
     """All of them, or none when one of them is there already."""
-    targets = [(directory / file.below, result.text) for file, result in changes]
-    seen: set[Path] = set()
-    for target, _ in targets:
-        if target in seen:
+    texts: dict[Path, str] = {}
+    for file, result in changes:
+        target = directory / file.below
+        if target in texts:
             raise ConfigError(f"{target} would be written twice: migrate files of the same name one after the other")
         if target.exists():
             raise ConfigError(f"{target} is there already: --output writes new files only")
-        seen.add(target)
-    for target, text in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text.encode())
+        texts[target] = result.text
+    _replace(texts)
 
 
-def _write(path: Path, text: str) -> None:
-    """Put new content in the place of a file's, whole or not at all; who may read it stays the same."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _replace(texts: Mapping[Path, str]) -> None:
+    """Write files, each whole or not at all; none when one of them cannot be. Raises ConfigError."""
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}") for path in texts}
+    path = Path()
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
-        Path(temporary).chmod(path.stat().st_mode & 0o7777)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        for path, temporary in temporaries.items():
+            _write(temporary, texts[path], like=path)
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        for temporary in temporaries.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def _write(new: Path, text: str, like: Path) -> None:
+    """A file with this content, which belongs to whom another does and may be read by whom that may, if it is there."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    if like.exists() and not os.access(like, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with new.open("xb") as file:
+        file.write(text.encode())
+    if like.exists():
+        shutil.copymode(like, new)
+        with contextlib.suppress(PermissionError):  # only root may give files away
+            os.chown(new, like.stat().st_uid, like.stat().st_gid)

@@ -9,10 +9,19 @@ from typing import Any, Literal
 
 from presenter.restaction import widgets
 from presenter.restaction.consequences import consequences
-from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, check_is_block, lines_of
+from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, check_is_block
 from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
-from presenter.restaction.manifest import Call, Document, Manifest, ManifestError, Reference, RestAction, restaction
+from presenter.restaction.manifest import (
+    Call,
+    Document,
+    Manifest,
+    ManifestError,
+    Reference,
+    RestAction,
+    lines_of,
+    restaction,
+)
 from presenter.restaction.parsing import JqSyntaxError, parse
 from presenter.restaction.pattern import Old, Refused, understand
 from presenter.restaction.rewriting import rewritten

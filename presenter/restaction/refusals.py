@@ -43,7 +43,7 @@ def refused(code: int, body: bytes) -> dict[str, Any] | None:
     read = body[:_READ]
     try:
         said = msgspec.json.decode(read, type=_Status)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return status(code, read.decode(errors="replace"))
     fields: dict[str, Any] = msgspec.to_builtins(said)
     return {key: value for key, value in fields.items() if value is not None} if said.status == "Failure" else None

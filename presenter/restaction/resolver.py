@@ -230,7 +230,7 @@ def _decoded(reply: Reply) -> Any:
         raise _CallFailed(message, status(406, message))
     try:
         return msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"the answer is not JSON: {error}"
         raise _CallFailed(message, status(500, message)) from error
 

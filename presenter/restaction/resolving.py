@@ -43,6 +43,8 @@ class Options:
         cls, token: str | None, kubeconfig: Path | None, endpoints: Iterable[str] | None, values: Iterable[str] | None
     ) -> Options:
         """From options of the command line. Raises ConfigError."""
+        if token == "":
+            raise ConfigError("--token is empty: it must be a token, or be left out")
         settings = Settings.from_environment()
         logs.configure(debug=settings.log.debug, quiet=True)
         usual = Path("~/.kube/config").expanduser()

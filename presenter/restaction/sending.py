@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -60,11 +61,12 @@ class Reply:
 
     @property
     def message(self) -> str:
-        """What a refusal says: the message of its Status, else how it begins."""
+        """What a refusal says: the message of its Status, else how it begins, else what its status means."""
         try:
             return msgspec.json.decode(self.body, type=_Message).message
-        except (msgspec.DecodeError, RecursionError):
-            return self.body[:200].decode(errors="replace").strip()
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            said = self.body[:200].decode(errors="replace").strip()
+            return said or http.client.responses.get(self.status, "no more than that")
 
 
 class _Message(msgspec.Struct):
@@ -112,12 +114,26 @@ async def send(
             )
     except TimeoutError as error:
         raise SendError(f"no answer within {seconds:g} seconds") from error
-    except aiohttp.InvalidURL as error:
-        raise SendError("the URL is malformed") from error  # it is in the error, and may have a password in it
     except ConfigError as error:
         raise SendError(error.message) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise SendError(str(error) or type(error).__name__) from error
+        raise SendError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no answer, in one line."""
+    match error:
+        case aiohttp.TooManyRedirects():
+            return "redirected again and again"
+        case aiohttp.InvalidUrlRedirectClientError() | aiohttp.NonHttpUrlRedirectClientError():
+            return "redirected to what is no HTTP URL"
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return "the URL is malformed"  # it is in the error, and may have a password in it
+        case aiohttp.ClientResponseError():
+            return f"the answer is not HTTP: {' '.join(error.message.split())}"
+        case aiohttp.ClientPayloadError():
+            return "the answer ends before it is whole, or is not compressed as it says"
+    return str(error) or type(error).__name__
 
 
 async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:

@@ -146,6 +146,8 @@ def test_calls_come_after_what_they_depend_on_and_otherwise_as_written() -> None
         (f"- &a [{BOMB}]", 6, "spec.api[0] is a list: it must be a list of mappings"),
         ("- name: [", 7, "not YAML"),
         ("- name: a\n    path: *nothing", 7, "not YAML: found undefined alias 'nothing'"),
+        ("- name: a\n\tpath: /a", 7, "not YAML: found character '\\t' that cannot start any token"),
+        ("- name: a\n    path: /\0", 7, "not YAML: the character '\\x00' in it"),
     ],
 )
 def test_what_is_malformed_is_named_with_its_line(items: str, line: int, says: str) -> None:
@@ -153,6 +155,12 @@ def test_what_is_malformed_is_named_with_its_line(items: str, line: int, says: s
         Manifest.parse(_with(items), "some.yaml").only()
     assert refused.value.message.startswith(f"some.yaml:{line}: ")
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize("text", ["!!omap a: b", "a: !!bool b", "a: 2026-13-45"])
+def test_whatever_stops_the_reader_is_an_error_that_says_so(text: str) -> None:
+    with pytest.raises(ManifestError, match=r"^some\.yaml: not YAML that can be read: [A-Z]\w+: \S"):
+        Manifest.parse(text, "some.yaml")
 
 
 def test_a_template_that_is_yaml_only_when_rendered_says_so() -> None:
@@ -219,7 +227,7 @@ def test_files_are_read_from_where_they_are(tmp_path: Path, monkeypatch: pytest.
     assert files(tmp_path) == [tmp_path / name for name in ("a.yaml", "b.yml", "below/c.json")]
     assert files(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
     assert Manifest.read(tmp_path / "a.yaml").path == str(tmp_path / "a.yaml")
-    monkeypatch.setattr("sys.stdin", io.StringIO(_with("- name: a")))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(_with("- name: a").encode())))
     assert Manifest.read("-").only().calls == (Call("a"),)
 
     (tmp_path / "a.yaml").write_bytes(b"\xff")

@@ -202,6 +202,17 @@ def test_line_ends_and_the_last_line_stay_as_they_are(text: str) -> None:
     assert migrate(text.rstrip("\n"))[0] == (expected.rstrip("\n") if text == TEMPLATE else expected)
 
 
+@pytest.mark.parametrize(("end", "line"), [("\x85", 4), ("\u2028", 4), ("\r", 5)])
+def test_lines_are_what_yaml_takes_for_lines(end: str, line: int) -> None:
+    before, after = (text.replace("# The tiles", f"# The{end}# tiles") for text in (TEMPLATE, MIGRATED))
+    text, [finding] = migrate(before)
+    assert (text, finding.line) == (after, line)
+
+
+def test_a_byte_order_mark_stays() -> None:
+    assert migrate(f"\ufeff{PLAIN}")[0] == f"\ufeff{migrate(PLAIN)[0]}"
+
+
 def test_what_is_migrated_stays_as_it_is() -> None:
     for text in (TEMPLATE, PLAIN, f"{PLAIN}---\n{WIDGET}---\n{PAGE}"):
         once, _ = migrate(text)
@@ -584,11 +595,40 @@ def test_files_are_written_elsewhere_but_never_over_others(manifests: Path) -> N
     assert not (new / "action.yaml").exists()
 
 
+def test_no_file_is_changed_when_one_cannot_be(manifests: Path) -> None:
+    (manifests / f"{'z' * 250}.yaml").write_text(PLAIN)  # so long that there is no room for a name beside it
+    done = run("--in-place", "manifests", cwd=manifests.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"presenter: \S+/z{250}\.yaml: cannot be written: File name too long\n", done.stderr)
+    assert (manifests / "action.yaml").read_text() == PLAIN
+    assert list(manifests.rglob(".*")) == []
+
+
+def test_what_is_read_only_is_for_root_to_change(manifests: Path) -> None:
+    (manifests / "action.yaml").chmod(0o444)
+    done = run("--in-place", "action.yaml", cwd=manifests)
+    changed = (manifests / "action.yaml").read_text() != PLAIN
+    assert (done.returncode, changed) == ((0, True) if os.geteuid() == 0 else (2, False)), done.stderr
+    assert (manifests / "action.yaml").stat().st_mode & 0o777 == 0o444
+
+
+def test_a_directory_that_cannot_be_made_is_named(manifests: Path) -> None:
+    done = run("--output", "notes.txt/new", "action.yaml", cwd=manifests)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "presenter: notes.txt/new/action.yaml: cannot be written: Not a directory\n"
+
+
+def test_what_is_written_is_for_all_who_may_read_what_this_user_writes(manifests: Path) -> None:
+    assert run("--output", "new", "action.yaml", cwd=manifests).returncode == 0
+    (manifests / "usual").touch()
+    assert (manifests / "new" / "action.yaml").stat().st_mode == (manifests / "usual").stat().st_mode
+
+
 def test_the_exit_status_tells_what_there_is_left_to_do(manifests: Path) -> None:
     old = PLAIN.replace("panels\n", "panels?limit=5\n")
     for arguments, stdin, status, says in [
         (["-"], PLAIN, 0, "<stdin>:2: RESTAction portal-tiles: migrated"),
-        (["-"], "", 0, ""),
+        (["-"], "", 0, "there is no RESTAction in these files\n"),
         (["-"], old, 1, "<stdin>:9: RESTAction portal-tiles: left alone: `limit=5`"),
         (["-"], "a: [", 2, "<stdin>:"),
         (["missing.yaml"], "", 2, "missing.yaml: cannot be read: No such file"),

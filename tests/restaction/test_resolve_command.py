@@ -247,6 +247,7 @@ TEMPLATE: Json = call("tried", "/a/{{ .Values.b }}")
         (["--set", "a..b=1"], text(), "--set is 'a..b=1': it must be PATH=VALUE"),
         (["--set", "a=1", "--set", "a.b=1"], text(), "--set is 'a.b=1': a was set to a value before"),
         (["--per-page", "0"], text(), "--per-page"),
+        (["--token", ""], text(), "--token is empty: it must be a token, or be left out"),
         (["--kubeconfig", "none"], text(), "'none' does not exist"),
         (["--name", "other"], text(), "there is no RESTAction named 'other'"),
     ],

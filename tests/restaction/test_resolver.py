@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import re
 import socket
 from typing import Any
@@ -332,6 +334,52 @@ async def test_an_answer_that_is_not_json_is_a_failure(
     assert error == _failure(code, reason, error["message"])
     assert error["message"].startswith(says)
     assert world.foreign.paths == ["/a"]
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "Server disconnected"),
+        (b"SSH-2.0-OpenSSH\r\n", "the answer is not HTTP: Bad status line"),
+        (OK + b"X: " + b"a" * 100_000 + b"\r\n\r\n1", "the answer is not HTTP: Got more than 8190 bytes"),
+        (OK + b"Content-Length: 9\r\n\r\n[1,", "the answer ends before it is whole"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[1", "the answer ends before it is whole"),
+        (
+            OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n" + b"1" * 20,
+            "the answer ends before it is whole",
+        ),
+        (OK + b'Content-Length: 3\r\n\r\n"\xff"', "the answer is not JSON: 'utf-8' codec"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n", "redirected again and again"),
+        (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/hosts\r\n\r\n", "redirected to what is no HTTP URL"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n", "redirected to what is no HTTP URL"),
+        (b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", "answered with 429: Too Many Requests"),
+        (b"HTTP/1.1 599 What\r\nContent-Length: 2\r\n\r\n\xff\xfe", "answered with 599: "),
+    ],
+)
+async def test_whatever_a_server_does_is_a_failure_in_one_line(world: World, answer: bytes, says: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        resolved = await world.resolve(call("tried", "/a"), urls={"foreign": url})
+    [problem] = resolved.problems
+    assert problem.fatal
+    assert problem.message.startswith(says)
+    assert "\n" not in problem.message
+
+
+async def test_an_endpoint_that_is_no_http_is_a_failure(world: World) -> None:
+    resolved = await world.resolve(call("tried", "/a"), urls={"foreign": "localhost:80"})
+    assert resolved.problems[0].message == "the URL is malformed"
 
 
 async def test_any_content_type_of_json_will_do(world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import Jq
-from presenter.restaction.manifest import Document, Manifest, RestAction, restaction
+from presenter.restaction.manifest import Document, Manifest, RestAction, lines_of, restaction
 from presenter.restaction.rules.asking import Asking, asking
 from presenter.restaction.rules.findings import Finding, Level
 
@@ -44,7 +44,7 @@ class Subject:
     def finding(self, rule: str, level: Level, where: Where, what: str, remedy: str, *near: str) -> Finding:
         """A finding at a path of the document; within it at the line with the first text of `near` that is there."""
         start = self.document.line(*where)
-        lines = self.manifest.text.splitlines()[start - 1 : self._end(where)]
+        lines = lines_of(self.manifest.text)[start - 1 : self._end(where)]
         offset = next((offset for text in near for offset, line in enumerate(lines) if text in line), 0)
         return Finding(self.document.path, start + offset, level, rule, what, remedy)
 
