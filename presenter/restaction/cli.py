@@ -44,6 +44,13 @@ Token = Annotated[
     str | None,
     typer.Option(help="Token (JWT) of the user to resolve as: `presenter token` prints one.", show_default=False),
 ]
+Account = Annotated[
+    bool,
+    typer.Option(
+        "--account",
+        help="Call the cluster by the account of the kubeconfig all the same: few clusters take tokens of a portal.",
+    ),
+]
 Kubeconfig = Annotated[
     Path | None,
     typer.Option(
@@ -87,6 +94,7 @@ def resolve(
         ),
     ] = False,
     token: Token = None,
+    account: Account = False,
     kubeconfig: Kubeconfig = None,
     endpoint: Endpoint = None,
     values: Set = None,
@@ -94,8 +102,8 @@ def resolve(
 ) -> None:
     """Resolve a RESTAction as snowplow does: the result as JSON on standard output, all else on standard error.
 
-    Calls without endpointRef go to the cluster, with --token in place of the account's. Those with one go where its
-    Secret says, with --token if they have exportJwt.
+    Calls without endpointRef go to the cluster, with --token in place of the account's, unless --account is given.
+    Those with one go where its Secret says, with --token if they have exportJwt.
 
     Ends with 1 when a call failed that has no continueOnError, and with 2 when the RESTAction cannot be read.
     """
@@ -103,7 +111,7 @@ def resolve(
         raise ConfigError("--page, --cursor and --all-pages need --per-page")
     from presenter.restaction import resolving
 
-    options = resolving.Options.of(token, kubeconfig, endpoint, values)
+    options = resolving.Options.of(token, account, kubeconfig, endpoint, values)
     action = resolving.read(file, name, options)
     if not resolving.run(
         action, options, per_page=per_page, page=page, cursor=cursor, all_pages=all_pages, trace=trace
@@ -159,6 +167,7 @@ def compare(
         int | None, typer.Option(min=1, help="Compare all pages of this size. Default: everything at once.")
     ] = None,
     token: Token = None,
+    account: Account = False,
     kubeconfig: Kubeconfig = None,
     endpoint: Endpoint = None,
     values: Set = None,
@@ -173,7 +182,7 @@ def compare(
     """
     from presenter.restaction import comparing, resolving
 
-    options = resolving.Options.of(token, kubeconfig, endpoint, values)
+    options = resolving.Options.of(token, account, kubeconfig, endpoint, values)
     before, after = resolving.read(old, name, options), resolving.read(new, name, options)
     if not comparing.run(before, after, options, per_page=per_page, as_json=as_json):
         raise typer.Exit(1)

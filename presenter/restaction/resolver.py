@@ -75,11 +75,16 @@ def _unobserved(_: Request | Problem) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What resolving needs. `token` is the user's; `observe` is told of each request and problem at once."""
+    """What resolving needs.
+
+    `token` is the user's, which the cluster is given as well, unless it is to be called by its own `account`. `observe`
+    is told of each request and problem at once.
+    """
 
     jq: Jq
     endpoints: Endpoints
     token: str | None = field(default=None, repr=False)
+    account: bool = False
     observe: Callable[[Request | Problem], None] = _unobserved
     seconds: float = SECONDS
     largest_answer: int = LARGEST_ANSWER
@@ -163,7 +168,7 @@ class _Run:
 
     def _headers(self, call: Call, lines: list[str]) -> dict[str, str]:
         token = self._services.token
-        if token and (call.endpoint_ref is None or call.export_jwt):
+        if token and (call.export_jwt if call.endpoint_ref else not self._services.account):
             lines = [*lines, f"Authorization: Bearer {token}"]
         pairs = (line.partition(":") for line in lines if line.find(":") > 0)
         named = {name.lower(): (name, value.strip()) for name, _, value in pairs}

@@ -31,16 +31,22 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """As whom, where and with what to resolve."""
+    """As whom, where and with what to resolve. `account`: the cluster is not given the token."""
 
     token: str | None = field(default=None, repr=False)
+    account: bool = False
     kubeconfig: str | None = None
     urls: dict[str, str] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, token: str | None, kubeconfig: Path | None, endpoints: Iterable[str] | None, values: Iterable[str] | None
+        cls,
+        token: str | None,
+        account: bool,
+        kubeconfig: Path | None,
+        endpoints: Iterable[str] | None,
+        values: Iterable[str] | None,
     ) -> Options:
         """From options of the command line. Raises ConfigError."""
         if token == "":
@@ -51,14 +57,14 @@ class Options:
         found = (
             str(kubeconfig) if kubeconfig else settings.cluster.kubeconfig or (str(usual) if usual.exists() else None)
         )
-        return cls(token, found, dict(map(_endpoint, endpoints or ())), _context(values or ()))
+        return cls(token, account, found, dict(map(_endpoint, endpoints or ())), _context(values or ()))
 
 
 @asynccontextmanager
 async def services(options: Options, observe: Callable[[Request | Problem], None]) -> AsyncIterator[Services]:
     """What resolving needs, for as long as it takes."""
     async with Jq() as jq, ClusterEndpoints(options.kubeconfig, options.urls) as endpoints:
-        yield Services(jq, endpoints, options.token, observe)
+        yield Services(jq, endpoints, options.token, options.account, observe)
 
 
 def read(file: Path, name: str | None, options: Options) -> RestAction:

@@ -23,7 +23,7 @@ from tests.restaction.world import Json, World, call, text
 
 OPTIONS = {
     *("--name", "--per-page", "--page", "--cursor", "--all-pages", "--token", "--kubeconfig", "--endpoint", "--set"),
-    *("--trace", "--help"),
+    *("--trace", "--account", "--help"),
 }
 CONFIG_MAPS = {"name": "maps", "path": "/api/v1/namespaces/default/configmaps"}
 
@@ -93,6 +93,14 @@ async def test_trace_tells_of_each_request_on_standard_error(resolve: Command, w
     assert token not in done.err + done.out
     assert {asked.headers.get("Authorization") for asked in world.foreign.asked} == {f"Bearer {token}", None}
     assert world.sandbox.requests.matching(resource="configmaps")[0].user == "ada"
+
+
+async def test_a_cluster_that_takes_no_tokens_is_called_by_the_account(resolve: Command, world: World) -> None:
+    world.config_map("one")
+    manifest = text(CONFIG_MAPS, filter=".maps.items | length")
+    refused = await resolve("--token", "of-the-portal", manifest=manifest)
+    assert (refused.code, refused.err) == (1, "error: maps: answered with 401: Unauthorized\n")
+    assert (await resolve("--token", "of-the-portal", "--account", manifest=manifest)).json == 1
 
 
 async def test_a_failure_that_may_be_is_a_warning(resolve: Command) -> None:

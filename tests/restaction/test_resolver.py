@@ -110,6 +110,20 @@ async def test_without_a_token_the_cluster_is_asked_with_the_account_of_the_kube
     assert [request.user for request in world.sandbox.requests.matching(resource="configmaps")] == ["grace"]
 
 
+async def test_the_account_can_be_kept_where_the_cluster_does_not_take_the_token(world: World) -> None:
+    world.sandbox.write_kubeconfig(world.kubeconfig, world.user("grace", "system:masters"))
+    world.foreign.answer("/a", {})
+    resolved = await world.resolve(
+        {"name": "cluster", "path": CONFIG_MAPS, "exportJwt": True},
+        call("exported", "/a", exportJwt=True),
+        token="of-the-portal",
+        account=True,
+    )
+    assert not resolved.problems
+    assert [request.user for request in world.sandbox.requests.matching(resource="configmaps")] == ["grace"]
+    assert [asked.headers.get("Authorization") for asked in world.foreign.asked] == ["Bearer of-the-portal"]
+
+
 # -- iterators -------------------------------------------------------------------------------------------------------
 
 
