@@ -63,7 +63,9 @@ class Block:
         block = cls(document, where, lines)
         node = block._node
         check_is_block(node, where)
-        if not isinstance(node, CommentedMap) or not len(node) or node.merge:
+        if isinstance(node, CommentedMap) and node.merge:
+            raise CannotEdit("some of its keys come from elsewhere, with `<<`: write them out", where)
+        if not isinstance(node, CommentedMap) or not len(node):
             raise CannotEdit("it is not written as a block of `key: value` lines", where)
         return block
 

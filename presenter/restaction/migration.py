@@ -33,6 +33,8 @@ _RESOURCES = re.compile(r"/?resources(?:[/?]|$)")
 _KRATEO_SYSTEM = "krateo-system"
 _TEMPLATE_LINES = re.compile("#[\U00100000-\U0010ffff]")
 
+_LARGEST = 1_000_000
+
 Status = Literal["migrated", "already migrated", "page removed", "page kept", "left alone", "nothing to do"]
 
 
@@ -290,9 +292,20 @@ def _read_again(document: Document, change: _Change | None) -> Any:
 
 
 def _plain(document: Document) -> Any:
-    """What it says; of a List, but for its items, which are documents of their own."""
+    """What it says; of a List, but for its items, which are documents of their own. Raises ManifestError."""
+    if _size(document.node, {}) > _LARGEST:
+        raise document.error(f"with its aliases it has more than {_LARGEST} values")
     node = {**document.node, "items": len(document.node["items"])} if document.is_list else document.node
     return _restored(node, document.mask)
+
+
+def _size(node: Any, sizes: dict[int, int]) -> int:
+    """How many values it has, counted wherever an alias repeats them."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 1  # which ends those that are in themselves
+        below = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        sizes[id(node)] += sum(_size(each, sizes) for each in below)
+    return sizes[id(node)]
 
 
 def _around(plain: Any) -> Any:
