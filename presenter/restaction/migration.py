@@ -125,13 +125,17 @@ def _of_action(document: Document, lines: list[str], endpoint: Reference | None)
         old = understand(action)
         if old is None:
             return _Change(document, finding("already migrated" if done else "nothing to do"))
-        new = rewritten(old, endpoint or _endpoint(document, lines))
+        reference = endpoint or _endpoint(document, lines)
+        new = rewritten(old, reference)
         edits = tuple(_edits(document, lines, old, new))
     except Refused as error:
         return _Change(document, finding("left alone", str(error), line=_line(document, lines, error)))
     except CannotEdit as error:
         return _Change(document, finding("left alone", str(error), line=document.line(*error.where)))
-    return _Change(document, finding("migrated", *consequences(old)), edits, new)
+    remarks = consequences(old)
+    if endpoint is None and reference.namespace not in (_KRATEO_SYSTEM, _release(document, lines)):
+        remarks.append(f"its endpointRef leads to {reference.namespace}/{reference.name}: --endpoint names another")
+    return _Change(document, finding("migrated", *remarks), edits, new)
 
 
 def _asks_presenter(call: Call) -> bool:
@@ -153,9 +157,14 @@ def _iterates(call: Call) -> bool:
 
 
 def _endpoint(document: Document, lines: list[str]) -> Reference:
-    release = _RELEASE_NAMESPACE.search(document.mask.restore("".join(lines)))
     own = document.text("metadata", "namespace")
-    return Reference(ENDPOINT, release[0] if release else own or _KRATEO_SYSTEM)
+    return Reference(ENDPOINT, _release(document, lines) or own or _KRATEO_SYSTEM)
+
+
+def _release(document: Document, lines: list[str]) -> str:
+    """The template action for the namespace of the release, "" when the file has none."""
+    found = _RELEASE_NAMESPACE.search(document.mask.restore("".join(lines)))
+    return found[0] if found else ""
 
 
 def _line(document: Document, lines: list[str], error: Refused) -> int:

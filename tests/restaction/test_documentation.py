@@ -15,8 +15,7 @@ import pytest
 import yaml
 
 from presenter.cache.pool import Address
-from presenter.restaction.rules import RULES
-from presenter.restaction.rules.widgets import page_beside_cursor
+from presenter.restaction.rules import RULES, widgets
 from tests.e2e.tools import paste
 from tests.restaction.portal import ENDPOINT, Portal, home_page
 
@@ -82,5 +81,4 @@ def test_the_secret_by_hand_is_like_that_of_the_chart() -> None:
 def test_the_page_lists_every_rule() -> None:
     _, _, table = PAGE.partition("| rule |")
     named = {name for row in table.partition("\n\n")[0].splitlines()[2:] for name in re.findall(r"`([\w-]+)`", row)}
-    rules = {rule.__name__.replace("_", "-") for rule in RULES} | {page_beside_cursor.__name__.replace("_", "-")}
-    assert rules <= named
+    assert {rule.__name__.replace("_", "-") for rule in (*RULES, *widgets.RULES)} <= named

@@ -247,7 +247,16 @@ def test_the_endpoint_is_the_one_that_is_named() -> None:
     assert "      namespace: demo-system\n" in migrate(PLAIN)[0]
     assert "      namespace: krateo-system\n" in migrate(PLAIN.replace("  namespace: demo-system\n", ""))[0]
     assert "      namespace: {{.Release.Namespace}}\n" in migrate(f"# {{{{.Release.Namespace}}}}\n{PLAIN}")[0]
-    text, _ = migrate(TEMPLATE, Reference("cache", "infra"))
+    said = "its endpointRef leads to demo-system/resources-presenter-endpoint: --endpoint names another"
+    assert said in migrate(PLAIN)[1][0].remarks
+    for there in (
+        PLAIN.replace("demo-system", "krateo-system"),
+        PLAIN.replace("  namespace: demo-system\n", ""),
+        TEMPLATE,
+    ):
+        assert not [remark for remark in migrate(there)[1][0].remarks if "endpointRef" in remark]
+    text, [finding] = migrate(TEMPLATE, Reference("cache", "infra"))
+    assert not [remark for remark in finding.remarks if "endpointRef" in remark]
     assert "    endpointRef:\n      name: cache\n      namespace: infra\n" in text
 
 
