@@ -69,6 +69,11 @@ def test_the_page_quotes_what_migrate_says() -> None:
         assert all(part.strip() in source for part in message.split("…")), message
 
 
+def test_the_restaction_to_try_is_one_that_is_proven() -> None:
+    [shown] = re.findall(r"^    apiVersion: templates(?:.*\n)(?:    .*\n)+", PAGE, re.MULTILINE)
+    assert textwrap.dedent(shown) == (ROOT / "tests/restaction/variants/migrated/newest.yaml").read_text()
+
+
 def test_the_secret_by_hand_is_like_that_of_the_chart() -> None:
     chart = (ROOT / "charts/resources-presenter/templates/endpoint.yaml").read_text()
     secret = yaml.safe_load(textwrap.dedent(re.findall(r"^    apiVersion: v1\n(?:    .*\n)+", PAGE, re.MULTILINE)[0]))
