@@ -407,11 +407,18 @@ def _texts(call: Call) -> Iterator[str]:
 
 
 def _check_others(action: RestAction, old: Old) -> None:
-    """That no other call uses what a migrated one gave."""
+    """That nothing else uses what a migrated call gave, or how it failed: there are other failures now."""
+    names, kept = {call.name for call in action.calls}, set(_kept(old.result))
+    for each in old.lists.values():
+        where: Where = ("spec", "api", action.calls.index(each.call))
+        if each.call.error_key in names:
+            raise Refused(f"its errorKey {each.call.error_key!r} is the name of a call", (*where, "errorKey"))
+        if each.call.error_key in kept:
+            raise Refused(f"the result has {each.call.error_key!r} in it, which tells how this fails", where)
     for index, call in enumerate(action.calls):
         if call.name in old.lists or call.name in old.dropped:
             continue
-        used = (_read(call) | {call.depends_on}) & set(old.lists)
+        used = (_read(call) | {call.depends_on}) & {*old.lists, *(each.call.error_key for each in old.lists.values())}
         if used:
             raise Refused(f"the call {call.name!r} uses what {min(map(str, used))!r} gives", ("spec", "api", index))
     if any(each.paged for each in old.lists.values()):
