@@ -72,11 +72,6 @@ def has_action(text: str) -> bool:
     return _ACTION.search(text) is not None
 
 
-def has_placeholder(text: str) -> bool:
-    """Whether there is something masked in it."""
-    return _PLACEHOLDER.search(text) is not None
-
-
 def _lines_of_actions(text: str) -> set[int]:
     """Where the first action begins in each line that has nothing else."""
     starts, position = set(), 0

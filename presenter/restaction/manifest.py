@@ -51,6 +51,11 @@ class Call:
     error_key: str = "error"
     export_jwt: bool = False
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All of it that is an expression, or may hold one."""
+        return tuple(filter(None, (self.path, self.payload, self.filter, self.iterator, *self.headers)))
+
 
 @dataclass(frozen=True, slots=True)
 class RestAction:

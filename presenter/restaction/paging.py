@@ -33,9 +33,7 @@ def slice_of(per_page: int | None, page: int | None = None, cursor: str = "") ->
 
 def goes_by_number(action: RestAction) -> bool:
     """Whether it asks for the number or the offset of a page, as RESTActions did that page in jq."""
-    texts = [action.filter or ""]
-    for call in action.calls:
-        texts += [call.path, call.payload or "", call.filter or "", call.iterator or "", *call.headers]
+    texts = [action.filter or "", *(text for call in action.calls for text in call.texts)]
     return any(_NUMBERED.search(text) for text in texts)
 
 

@@ -71,10 +71,9 @@ def read(file: Path, name: str | None, options: Options) -> RestAction:
     """The RESTAction of a file. Raises ManifestError; and ConfigError when Helm has something to fill in first."""
     action = Manifest.read(file).only(name)
     for call in action.calls:
-        texts = [call.path, call.payload or "", call.filter or "", call.iterator or "", *call.headers]
-        if call.endpoint_ref and call.endpoint_ref.name not in options.urls:
-            texts += [call.endpoint_ref.name, call.endpoint_ref.namespace]
-        if any(map(has_action, texts)):
+        reference = call.endpoint_ref if call.endpoint_ref and call.endpoint_ref.name not in options.urls else None
+        names = (reference.name, reference.namespace) if reference else ()
+        if any(map(has_action, (*call.texts, *names))):
             raise ConfigError(f"{file}: the call {call.name!r} is a template: render it first, with `helm template`")
     if has_action(action.filter or ""):
         raise ConfigError(f"{file}: the filter is a template: render it first, with `helm template`")
