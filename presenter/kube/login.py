@@ -131,7 +131,8 @@ async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
         # Nothing is written back to a file that belongs to the user.
         loader = await load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
     except Exception as error:  # for most malformed files the loader has no exception of its own
-        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {error!r}") from error
+        why = str(error) if isinstance(error, ConfigException) else f"not what kubectl config writes ({error!r})"
+        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {why}") from error
     if not configuration.host:
         raise ConfigError(f"KUBECONFIG is {kubeconfig!r}: its current context's cluster names no server")
     configuration.refresh_api_key_hook = _Refresh(loader)
