@@ -96,8 +96,10 @@ class Watch:
                 async with asyncio.timeout_at(min(due, deadline)):
                     order = await watcher.queue.get()
             except TimeoutError:
-                order = Bookmark(self._cluster.resource_version)
+                # Behind all that has happened while this was waking up: it says that there is nothing else to tell.
+                watcher.queue.put_nowait(Bookmark(self._cluster.resource_version))
                 due = loop.time() + self._options.bookmark_interval
+                continue
             if isinstance(order, Cut):
                 yield order
                 return

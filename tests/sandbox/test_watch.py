@@ -67,6 +67,18 @@ async def test_an_object_enters_and_leaves_a_selection(client: Client, sandbox: 
     assert await watch.take(1) == [("ADDED", "last")]
 
 
+async def test_no_bookmark_overtakes_an_event(client: Client, sandbox: Sandbox) -> None:
+    sandbox.bookmark_interval = 0  # all the time
+    version = sandbox.cluster.resource_version
+    watch = await client.watch(PANELS_PATH, resourceVersion=version, allowWatchBookmarks="true")
+    told = version
+    for number in range(200):
+        sandbox.cluster.create(panel(f"panel-{number}"))
+        while (event := await watch.next())["type"] == "BOOKMARK":
+            told = int(event["object"]["metadata"]["resourceVersion"])
+        assert told < int(event["object"]["metadata"]["resourceVersion"]), "who heard that needs no more of it"
+
+
 async def test_bookmarks(client: Client, sandbox: Sandbox) -> None:
     version = sandbox.cluster.resource_version
     watch = await client.watch(PANELS_PATH, resourceVersion=version, allowWatchBookmarks="true")
