@@ -69,8 +69,8 @@ SELECT coalesce(concat_ws('.', t.resource, nullif(t.api_group, '')), 'no type') 
 FROM resources r LEFT JOIN resource_types t ON t.id = r.type_id AND t.cluster = r.cluster AND r.cluster = 'test'
 WHERE $1 IN ('', concat_ws('.', t.resource, nullif(t.api_group, '')))
 """
-_MISCOUNTED = """
-SELECT FROM watches w WHERE w.objects <> (
+_UNSETTLED = """
+SELECT FROM watches w WHERE w.listing OR w.objects <> (
     SELECT count(*) FROM resources r WHERE r.type_id = w.type_id AND (w.namespace = '' OR w.namespace = r.namespace)
 )
 """
@@ -193,12 +193,13 @@ class World:
         }
 
     async def equal(self, namespaces: Sequence[str] = ()) -> None:
-        """Wait until every row equals what the API server now serves, there is no other, and all are counted."""
+        """Wait until every row equals what the API server now serves, there is no other, and no list is under way."""
         await eventually(self.all_cached, lambda cached: cached == self.all_served(namespaces))
-        await eventually(self._miscounted, lambda watches: watches == 0)
+        await eventually(self._unsettled, lambda watches: watches == 0)
 
-    async def _miscounted(self) -> int:
-        return len(await self._fetch(_MISCOUNTED))
+    async def _unsettled(self) -> int:
+        """How many watches have not completed their list, or do not count their objects right."""
+        return len(await self._fetch(_UNSETTLED))
 
     async def in_sync(self, *names: str, namespaces: Sequence[str] = ()) -> None:
         """Wait until the cache equals the cluster, for each of these types."""
