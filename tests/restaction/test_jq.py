@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -211,5 +212,10 @@ async def test_nothing_goes_on_when_the_one_who_asked_is_gone() -> None:
 
 
 def _children() -> list[int]:
-    """The processes that evaluate programs for this one."""
-    return [child.pid for child in psutil.Process().children() if "presenter.restaction.jq_process" in child.cmdline()]
+    """The processes that evaluate programs for this one, which may have others, and adopted some that have ended."""
+    evaluating = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "presenter.restaction.jq_process" in child.cmdline():
+                evaluating.append(child.pid)
+    return evaluating
