@@ -27,13 +27,15 @@ class Watchers:
         self._variables = variables
         self._journal = journal
         self._processes: dict[int, Process] = {}
-        self._count = count
+        self._turns = [asyncio.Lock() for _ in range(count)]
+        """Who has the turn of a process may end it, start it, and find it ended."""
 
     async def start(self) -> None:
         """Start all that are not running."""
-        for number in range(self._count):
-            if number not in self._processes:
-                await self._start(number)
+        for number, turn in enumerate(self._turns):
+            async with turn:
+                if number not in self._processes:
+                    await self._start(number)
 
     async def _start(self, number: int) -> None:
         self._processes[number] = process = await self._launch("watch", **self._variables)
@@ -41,17 +43,23 @@ class Watchers:
 
     async def befall(self, number: int, step: Step) -> None:
         """Let a fault happen to one of them, and end after its time."""
-        if step.kind == "pause":
-            process = self._processes[number]
+        async with self._turns[number]:
+            if step.kind == "pause":
+                await self._pause(number, step.seconds)
+            else:
+                await self._end(number, signal.SIGKILL if step.kind == "kill" else signal.SIGTERM)
+                await asyncio.sleep(step.seconds)
+                await self._start(number)
+                self._journal.count(step.kind)
+
+    async def _pause(self, number: int, seconds: float) -> None:
+        process = self._processes[number]
+        with suppress(ProcessLookupError):  # it could not start, a moment ago
             process.send(signal.SIGSTOP)
-            await asyncio.sleep(step.seconds)
+            await asyncio.sleep(seconds)
             process.send(signal.SIGCONT)
             self._journal.note(f"watcher {number}", "goes on")
-        else:
-            await self._end(number, signal.SIGKILL if step.kind == "kill" else signal.SIGTERM)
-            await asyncio.sleep(step.seconds)
-            await self._start(number)
-        self._journal.count(step.kind)
+            self._journal.count("pause")
 
     async def _end(self, number: int, how: signal.Signals) -> None:
         process = self._processes.pop(number)
@@ -67,15 +75,22 @@ class Watchers:
     async def look_after(self) -> None:
         """Start again whoever could not start, until cancelled. Ending later than that is a failure."""
         while True:
-            for number, process in list(self._processes.items()):
-                if not process.running:
-                    code = await process.ended()
-                    assert self._could_not_start(process), f"watcher {number} ended with {code}:\n{process.log()}"
-                    self.ended.append(process)
-                    self._journal.count("could not start")
-                    self._journal.note(f"watcher {number}", f"could not start: {process.err[-1]}")
-                    await self._start(number)
+            for number, turn in enumerate(self._turns):
+                if not turn.locked():  # or else something befalls it
+                    async with turn:
+                        await self._look_after(number)
             await asyncio.sleep(0.2)
+
+    async def _look_after(self, number: int) -> None:
+        process = self._processes[number]
+        if process.running:
+            return
+        code = await process.ended()
+        assert self._could_not_start(process), f"watcher {number} ended with {code}:\n{process.log()}"
+        self.ended.append(process)
+        self._journal.count("could not start")
+        self._journal.note(f"watcher {number}", f"could not start: {process.err[-1]}")
+        await self._start(number)
 
     def _could_not_start(self, process: Process) -> bool:
         told = process.err[-1] if process.err else ""
