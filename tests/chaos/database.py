@@ -35,6 +35,7 @@ class Database:
         self.address = Address(dsn=f"postgresql:///postgres?{urlencode({'host': str(server.pgdata)})}", user="postgres")
         self._server = server
         self._journal = journal
+        self._log = server.pgdata.parent / "postgresql.log"
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -51,7 +52,7 @@ class Database:
     async def start(self) -> None:
         """Start it and wait until it answers. As root it runs as the user who owns its files."""
         data = self._server.pgdata
-        with (data.parent / "postgresql.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._server.bin_path / "postgres",
                 *("-D", data, "-k", data, "-h", "", "-c", "shared_buffers=64MB"),
@@ -67,6 +68,8 @@ class Database:
         try:
             connection = await self.address.connect()
         except DatabaseUnavailable:
+            ended = self._process is None or self._process.returncode is not None
+            assert not ended, f"PostgreSQL did not start:\n{self._log.read_text()[-4000:]}"
             return False
         await connection.close()
         return True
@@ -94,7 +97,9 @@ class Database:
         """SIGKILL to everything that belongs to it."""
         process, self._process = self._process, None
         assert process is not None
-        children = psutil.Process(process.pid).children(recursive=True)
+        postmaster = psutil.Process(process.pid)
+        postmaster.suspend()  # or else it may have one more child, which nobody would kill
+        children = postmaster.children(recursive=True)
         process.kill()
         for child in children:
             with suppress(psutil.NoSuchProcess):
