@@ -164,6 +164,8 @@ async def the_lease_moves(scene: Scene) -> None:
 @fires("TypeStale", "TypeFails")
 async def one_watch_hangs(scene: Scene) -> None:
     service = await scene.running()
+    scene.system.put("news")
+    await scene.system.in_sync(service, PANELS)  # that it has gone over from its list to the watch is news as well
     scene.system.sandbox.faults.drop_events(resource=PANELS)
     async with scene.sql() as sql:
         await sql.execute(f"{AGED} WHERE type_id = (SELECT id FROM resource_types WHERE resource = 'panels')")
