@@ -7,7 +7,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -135,14 +135,26 @@ class Chaos:
 async def run(
     seed: int, seconds: float, kinds: Collection[str], tell: Callable[[str], None] = lambda _note: None
 ) -> Summary:
-    """Bring everything up, carry out the schedule of a seed, and check. A failure has the story in its notes."""
+    """Bring everything up, carry out the schedule of a seed, and check.
+
+    A failure has the story in its notes. Its causes are told once more, below what the processes printed.
+    """
     journal = Journal(tell)
     try:
         async with _brought_up(seed, journal) as chaos:
             return await _survive(chaos, seconds, kinds)
     except BaseException as error:
         error.add_note(f"What happened with seed {seed}, {seconds:g} s, {','.join(sorted(kinds))}:\n{journal.text()}")
+        sys.stderr.writelines(f"seed {seed}, {journal.elapsed():.3f} s: {cause!r}\n" for cause in _causes(error))
         raise
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for each in error.exceptions:
+        yield from _causes(each)
 
 
 async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summary:
