@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -172,6 +173,9 @@ async def test_fault_37_zombie_leader_writes(world: World, tmp_path: Path, logs:
 # -- the connection to the database --------------------------------------------------------------------------
 
 
+_APPLY = re.compile(rb"(__asyncpg_stmt_\w+__)\0[^\0]*moved AS \(")
+
+
 class Proxy:
     """Stands before PostgreSQL. While `every` is not 0, after every so many commits the client is not told of it."""
 
@@ -180,6 +184,8 @@ class Proxy:
         self.every = 0
         self.cuts = 0
         self._commits = 0
+        self._applies: set[bytes] = set()
+        """The names under which what stores events was prepared: a statement that is a transaction by itself."""
 
     @asynccontextmanager
     async def address(self, of: Address) -> AsyncIterator[Address]:
@@ -194,9 +200,10 @@ class Proxy:
             upstream = await asyncio.open_unix_connection(f"{socket_dir[0]}/.s.PGSQL.5432")
         else:
             upstream = await asyncio.open_connection(self._url.hostname, self._url.port)
+        applying = asyncio.Event()
         pumps = [
-            asyncio.create_task(self._pump(reader, upstream[1], cuts=False)),
-            asyncio.create_task(self._pump(upstream[0], writer, cuts=True)),
+            asyncio.create_task(self._ask(reader, upstream[1], applying)),
+            asyncio.create_task(self._answer(upstream[0], writer, applying)),
         ]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
@@ -204,10 +211,22 @@ class Proxy:
         for end in (writer, upstream[1]):
             end.close()
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, cuts: bool) -> None:
+    async def _ask(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, applying: asyncio.Event) -> None:
         with suppress(ConnectionError):
             while data := await source.read(2**16):
-                if cuts and self.every and b"COMMIT\0" in data:
+                self._applies.update(_APPLY.findall(data))
+                if any(b"\0" + name + b"\0" in data for name in self._applies):
+                    applying.set()
+                sink.write(data)
+                await sink.drain()
+
+    async def _answer(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, applying: asyncio.Event) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(2**16):
+                applied = applying.is_set() and b"C\0\0\0\rSELECT 1\0Z\0\0\0\5I" in data
+                if applied:
+                    applying.clear()
+                if self.every and (applied or b"COMMIT\0" in data):
                     self._commits += 1
                     if self._commits % self.every == 0:
                         self.cuts += 1
