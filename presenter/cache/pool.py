@@ -72,7 +72,8 @@ def translated() -> Iterator[None]:
     except asyncpg.DataError:
         raise
     except asyncpg.InterfaceError as error:
-        if "clos" in str(error):  # "connection is closed", "pool is closing": asyncpg has no class of its own for these
+        # "connection is closed", "pool is closing", "has been released": asyncpg has no class of its own for these.
+        if "clos" in str(error) or "released" in str(error):
             raise DatabaseUnavailable(f"PostgreSQL cannot be used: {error}") from error
         raise
 
