@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import costs, first_list, latency, memory, throughput
-from benchmarks.costs import Cost
+from benchmarks.costs import NEIGHBOURS, Cost
 from benchmarks.database import Filled, filled
 from benchmarks.shapes import DEEP
 from benchmarks.system import write_json
@@ -109,26 +109,25 @@ def _p95(cost: Cost) -> float:
 
 
 def _deep_vs_first(found: Sequence[Cost]) -> float:
-    """The worst of what pages DEEP take relative to the first ones of the same shapes, by the median of each.
-
-    Where matches are too few for so many pages, the last one is told of, too.
-    """
+    """The worst of what pages from DEEP on take, relative to the first ones of the same shapes."""
     pairs = [(first, deep) for first, deep in itertools.pairwise(found) if first.page == 1 != deep.page]
-    deepest = [pair for pair in pairs if pair[1].page == DEEP]
-    for what, chosen in ((f"pages {DEEP}", deepest), ("last pages", [pair for pair in pairs if pair not in deepest])):
-        times = sorted(deep.p50_ms / first.p50_ms for first, deep in chosen)
+    deepest = [(first, deep) for first, deep in pairs if deep.vs_first is not None]
+    times = sorted(deep.vs_first or 0.0 for _, deep in deepest)
+    for what, chosen in (
+        (f"pages {DEEP}", deepest),
+        ("last pages before that", [p for p in pairs if p not in deepest]),
+    ):
         buffers = sorted(deep.buffers / first.buffers for first, deep in chosen)
-        if chosen:
-            print(
-                f"{len(chosen)} {what}: {_at_most(times, 1.1)} take at most 1.1 times as long as the first one, "
-                f"the worst {times[-1]:.2f}; {_at_most(buffers, 1.1)} look at no more than 1.1 times as much, "
-                f"the worst {buffers[-1]:.2f}"
-            )
-    return round(max((deep.p50_ms / first.p50_ms for first, deep in deepest or pairs), default=1.0), 2)
+        print(f"{_spread(buffers)} {what} look at no more than 1.1 times as much as the first ones")
+    print(
+        f"{_spread(times)} times {NEIGHBOURS} pages from {DEEP} on take no longer than 1.1 times as long as from 1 on"
+    )
+    return max(times, default=1.0)
 
 
-def _at_most(values: Sequence[float], bound: float) -> int:
-    return sum(value <= bound for value in values)
+def _spread(ratios: Sequence[float]) -> str:
+    worst = f" (the worst: {max(ratios):.2f})" if ratios else ""
+    return f"{sum(ratio <= 1.1 for ratio in ratios)} of {len(ratios)}{worst}"
 
 
 async def pages_a_second(population: Filled, bars: Figures) -> list[Figures]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,11 @@ from tests.cache.explain import ExplainingPool
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection
 
-RUNS, _FEWEST_RUNS, _ENOUGH_SECONDS = 40, 3, 0.05
+RUNS, _FEWEST_RUNS, _ENOUGH_SECONDS = 20, 3, 0.03
+
+NEIGHBOURS, _TURNS = 20, 7
+"""Pages that are read one after the other, and how often, to compare deep ones with the first: a single page of either
+may have larger documents by chance."""
 
 _ONE = """
 SELECT name, composition_id FROM resources WHERE type_id = $1 AND composition_id IS NOT NULL ORDER BY uid LIMIT 1
@@ -36,7 +41,10 @@ WHERE type_id = ANY ($1) AND ($2::text[] IS NULL OR namespace = ANY ($2)) AND ($
 
 @dataclass(frozen=True)
 class Cost:
-    """One shape at one depth. `visited` are rows and index entries, `sorted` the rows that the largest sort took in."""
+    """One shape at one depth. `visited` are rows and index entries, `sorted` the rows that the largest sort took in.
+
+    `vs_first` is what NEIGHBOURS pages from there on take, relative to as many first ones; page DEEP only.
+    """
 
     order: str
     filter: str
@@ -52,6 +60,7 @@ class Cost:
     visited: int
     sorted: int
     sequential: int
+    vs_first: float | None = None
 
 
 async def measure(
@@ -66,11 +75,9 @@ async def measure(
     asked = filter(selected, shapes(population.type_ids, wanted))
     for _, alike in itertools.groupby(sorted(asked, key=_same_rows), _same_rows):
         for shape, depths in await _with_depths(pool, list(alike)):
-            times = await _times(pool, list(depths.values()), runs)
-            costs += [
-                await _cost(pool, shape, page, query, seconds)
-                for (page, query), seconds in zip(depths.items(), times, strict=True)
-            ]
+            costs += [await _cost(pool, shape, page, query, runs) for page, query in depths.items()]
+            if runs and DEEP in depths:
+                costs[-1] = replace(costs[-1], vs_first=await _compared(pool, depths[DEEP], shape.query))
     return costs
 
 
@@ -116,22 +123,34 @@ async def _position(connection: Connection, query: Query, rows: int) -> Position
     return tuple(record)
 
 
-async def _times(pool: Pool, queries: Sequence[Query], runs: int) -> list[list[float]]:
-    """Seconds of several runs of each, in turns, so that what else the machine does befalls all alike."""
-    times: list[list[float]] = [[] for _ in queries]
-    while len(times[0]) < min(runs, _FEWEST_RUNS) or (
-        len(times[0]) < runs and any(sum(seconds) < _ENOUGH_SECONDS for seconds in times)
-    ):
-        for query, seconds in zip(queries, times, strict=True):
-            start = time.perf_counter()
+async def _compared(pool: Pool, deep: Query, first: Query) -> float:
+    """What deep pages take relative to first ones, by the medians; in turns, as the machine has other things to do."""
+    sides = [await _following(pool, query) for query in (deep, first)]
+    seconds: list[list[float]] = [[], []]
+    for _, side in itertools.product(range(_TURNS), (0, 1)):
+        start = time.perf_counter()
+        for query in sides[side]:
             await read_page(pool, query)
-            seconds.append(time.perf_counter() - start)
-    return times
+        seconds[side].append(time.perf_counter() - start)
+    return round(statistics.median(seconds[0]) / statistics.median(seconds[1]), 2)
 
 
-async def _cost(pool: Pool, shape: Shape, page: int, query: Query, seconds: Sequence[float]) -> Cost:
+async def _following(pool: Pool, query: Query) -> list[Query]:
+    """A page and those behind it."""
+    queries = [query]
+    while len(queries) < NEIGHBOURS and (position := (await read_page(pool, queries[-1])).next):
+        queries.append(replace(query, after=position))
+    return queries
+
+
+async def _cost(pool: Pool, shape: Shape, page: int, query: Query, runs: int) -> Cost:
     explaining = ExplainingPool(pool)
     found = await read_page(explaining, query)
+    seconds: list[float] = []
+    while len(seconds) < min(runs, _FEWEST_RUNS) or (len(seconds) < runs and sum(seconds) < _ENOUGH_SECONDS):
+        start = time.perf_counter()
+        await read_page(pool, query)
+        seconds.append(time.perf_counter() - start)
     plans = explaining.plans
     return Cost(
         order=shape.order,
