@@ -38,6 +38,10 @@ class Grant:
             return True
         return name != "" and (name in self.names or (namespace, name) in self.objects)
 
+    def namespaces_with(self, name: str) -> frozenset[str]:
+        """Where single objects of the name may be seen."""
+        return frozenset(namespace for namespace, allowed in self.objects if allowed == name)
+
 
 NOTHING = Grant()
 EVERYTHING = Grant(everything=True)
@@ -76,7 +80,7 @@ def legs(
                 yield Leg(type_id, (namespace,))
         elif grant.everything or name in grant.names:
             yield Leg(type_id)
-        elif namespaces := grant.namespaces.union(where for where, which in grant.objects if which == name):
+        elif namespaces := grant.namespaces if name is None else grant.namespaces | grant.namespaces_with(name):
             yield Leg(type_id, _in_order(namespaces))
 
 
