@@ -3,7 +3,7 @@
 A page is walked along an index in its order, from a position on, and costs what it returns. Several stretches (types,
 namespaces) are merged as they are walked. Filters are tried on the way, for a bounded number of rows; where their
 matches are too thin on the ground, all matches are collected through the filter's own index and sorted; of very many
-only those that lie before the end of the page, which a few of them tell.
+only those that lie before the end of the page, which a few of them tell, unless a sample says that this costs more.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ SELECT {shares} FROM unnest({types}) AS in_type CROSS JOIN LATERAL (
 ) AS row
 """
 
+# The terms of the namespaces that are wanted of a type.
 NAMESPACE_TERMS = """ARRAY(
     SELECT unnest(resource_terms(in_type, wanted COLLATE "C", '', '{}')) FROM jsonb_object_keys(in_namespace) AS wanted
 )"""

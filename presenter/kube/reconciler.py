@@ -51,7 +51,7 @@ class Reconciler:
         """Compare again and again, until cancelled."""
         await asyncio.sleep(random.uniform(0, self._interval))  # noqa: S311 - spreads load, hides nothing
         while True:
-            pause = self._interval * random.uniform(0.9, 1.1)  # noqa: S311
+            pause = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - as above
             try:
                 async with self._turn:
                     compared = await self._reconcile()
