@@ -112,12 +112,12 @@ def _deep_vs_first(found: Sequence[Cost]) -> float:
     """The worst of what pages from DEEP on take, relative to the first ones of the same shapes."""
     pairs = [(first, deep) for first, deep in itertools.pairwise(found) if first.page == 1 != deep.page]
     deepest = [(first, deep) for first, deep in pairs if deep.vs_first is not None]
-    times = sorted(deep.vs_first or 0.0 for _, deep in deepest)
+    times = [deep.vs_first for _, deep in deepest if deep.vs_first is not None]
     for what, chosen in (
         (f"pages {DEEP}", deepest),
         ("last pages before that", [p for p in pairs if p not in deepest]),
     ):
-        buffers = sorted(deep.buffers / first.buffers for first, deep in chosen)
+        buffers = [deep.buffers / first.buffers for first, deep in chosen]
         print(f"{_spread(buffers)} {what} look at no more than 1.1 times as much as the first ones")
     print(
         f"{_spread(times)} times {NEIGHBOURS} pages from {DEEP} on take no longer than 1.1 times as long as from 1 on"
