@@ -9,6 +9,7 @@ RUN python3 -m venv --without-pip /opt/presenter \
     && /opt/build/bin/uv pip install --python /opt/presenter/bin/python --no-cache --system-certs \
         --compile-bytecode --no-deps --require-hashes --requirements locks/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY migrations migrations
 COPY presenter presenter
 RUN /opt/build/bin/hatchling build -t wheel -d dist \
     && /opt/build/bin/uv pip install --python /opt/presenter/bin/python --no-cache \

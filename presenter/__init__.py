@@ -17,7 +17,8 @@ How the code is laid out, in the direction in which imports go:
     restaction/  the commands that resolve, migrate, compare and check RESTActions
     sandbox/     an in-memory Kubernetes API for the demo and the tests
     embedded     a private PostgreSQL when none is configured
-    migrations/  Alembic's, run by `presenter migrate`
+
+The database's schema, step by step, is beside the package, in `migrations/`; in a wheel it is within.
 
 `api` and `kube` never meet but in the database.
 """

@@ -3,38 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from presenter.cache.pool import Address, translated
 from presenter.cache.schema import HEAD
 from presenter.errors import DatabaseBusy
 
-_MIGRATION_LOCK = 0x70726573656E7472  # any number that nobody else takes: "presentr"
+Outcome = TypeVar("Outcome")
 
-# Others serve and watch meanwhile, and wait behind whoever waits for a table. A migration gives way to them, well
-# before PostgreSQL would look for a deadlock (1 s) and end one of them, and tries again.
-_GIVE_WAY = "SET LOCAL lock_timeout = '500ms'"
+LOCK = (
+    # One migrator at a time; any number that nobody else takes: "presentr".
+    f"SELECT pg_advisory_xact_lock({0x70726573656E7472})",
+    # Others serve and watch meanwhile, and wait behind whoever waits for a table. A migration gives way to them, well
+    # before PostgreSQL would look for a deadlock (1 s) and end one of them, and tries again.
+    "SET LOCAL lock_timeout = '500ms'",
+)
+"""What every transaction that migrates begins with."""
+
 _GIVEN_WAY = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 _PAUSE = 0.5
 PATIENCE = 120.0
 """Seconds for which it tries."""
 
+_PACKAGE = Path(__file__).parents[1]
+
 
 def configuration() -> Config:
-    """Alembic's configuration; the migrations ship inside the package."""
+    """Alembic's configuration. The migrations are within an installed package, and beside it in a checkout."""
+    places = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
     config = Config()
-    config.set_main_option("script_location", "presenter:migrations")
+    config.set_main_option("script_location", str(next(place for place in places if place.is_dir())).replace("%", "%%"))
     return config
 
 
 async def migrate(address: Address, patience: float = PATIENCE) -> tuple[str | None, str]:
-    """Bring the database to head, one migrator at a time, in one transaction. Returns the revision before and after.
+    """Bring the database to head. Returns the revision before and after. A schema of a later version stays as it is.
 
-    A schema of a later version stays as it is. Raises DatabaseBusy when others hold the tables for `patience` seconds.
+    Raises as `exclusively` does.
+    """
+    return await exclusively(address, _migrate, patience)
+
+
+async def exclusively(
+    address: Address, work: Callable[[sa.Connection], Outcome], patience: float = PATIENCE
+) -> Outcome:
+    """Do `work` in one transaction, while nobody else migrates. It is begun anew where others hold a table it needs.
+
+    Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable, and ConfigError for an unusable
+    address.
     """
     deadline = asyncio.get_running_loop().time() + patience
     engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect, poolclass=sa.NullPool)
@@ -42,7 +65,10 @@ async def migrate(address: Address, patience: float = PATIENCE) -> tuple[str | N
         while True:
             try:
                 with translated():
-                    return await _migrate(engine)
+                    async with engine.begin() as connection:
+                        for statement in LOCK:
+                            await connection.execute(sa.text(statement))
+                        return await connection.run_sync(work)
             except sa.exc.DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in _GIVEN_WAY:
                     raise
@@ -56,24 +82,17 @@ async def migrate(address: Address, patience: float = PATIENCE) -> tuple[str | N
         await engine.dispose()
 
 
-async def _migrate(engine: AsyncEngine) -> tuple[str | None, str]:
-    async with engine.begin() as connection:
-        await connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        await connection.execute(sa.text(_GIVE_WAY))
-        before = await connection.run_sync(_current)
-        if before is not None and before > HEAD:
-            return before, before
-        await connection.run_sync(_upgrade)
-        return before, HEAD
+def _migrate(connection: sa.Connection) -> tuple[str | None, str]:
+    before = _current(connection)
+    if before is not None and before > HEAD:
+        return before, before
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return before, HEAD
 
 
 def _current(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    config = configuration()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -1,4 +1,4 @@
-"""The schema, as Alembic's target. Statements live in `writer` and `pages`, migrations in `presenter.migrations`.
+"""The schema, as Alembic's target. Statements live in `writer` and `pages`, migrations in `migrations/` at the root.
 
 Identity of an object is (cluster, group, resource, uid): `type_id` stands for the first three. Text is collated "C",
 so that the database sorts as Kubernetes and Python do, whatever locale it was made with.

@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 
 import presenter as package
+from presenter.cache.migration import configuration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.schema import HEAD
 from tests.e2e.system import Json, Service, System
@@ -63,7 +64,9 @@ def new(home: Path) -> Version:
     shutil.copytree(Path(package.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     _replace(copy / "__init__.py", f'__version__ = "{OLD.number}"', '__version__ = "99.0.0"')
     _replace(copy / "cache" / "schema.py", f'HEAD = "{HEAD}"', f'HEAD = "{NEXT}"')
-    (copy / "migrations" / "versions" / f"{NEXT}_later.py").write_text(_MIGRATION)
+    migrations = copy.parent / "migrations"
+    shutil.copytree(configuration().get_main_option("script_location") or "", migrations)
+    (migrations / "versions" / f"{NEXT}_later.py").write_text(_MIGRATION)
     return Version("99.0.0", {"PYTHONPATH": str(copy.parent)})
 
 

@@ -1,1 +1,0 @@
-"""Alembic migrations; they ship inside the package so that `presenter migrate` works wherever it is installed."""
