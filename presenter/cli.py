@@ -132,12 +132,12 @@ def can_i(
     Ends with 0 when it is allowed, with 1 when it is not.
     """
     from presenter import can_i as question
-    from presenter.access.identity import AUTHENTICATED, Identity
+    from presenter.access.identity import Identity
 
     if not user:
         raise ConfigError("--user is empty: name a user")
     settings = _settings(quiet=True)
-    identity = Identity(user, frozenset(group or ()) | {AUTHENTICATED})
+    identity = Identity.of(user, group or ())
     granted = False
 
     async def action() -> None:

@@ -6,7 +6,7 @@ import re
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -26,6 +26,9 @@ LEEWAY_SECONDS = 5
 AUTHENTICATED = "system:authenticated"
 """The group every authenticated user is in (Kubernetes: Authenticating, "Users in Kubernetes")."""
 
+_ANONYMOUS = "system:anonymous"
+_WHETHER_AUTHENTICATED = frozenset({AUTHENTICATED, "system:unauthenticated"})
+
 _LONGEST_TOKEN = 8192
 _REMEMBERED_TOKENS = 1024
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -34,10 +37,20 @@ _END_OF_TIME = 253_402_300_800  # the year 10000: what lies beyond was not meant
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user and the groups that the token says it is in, `system:authenticated` among them."""
+    """A user and the groups it is in, `system:authenticated` among them."""
 
     username: str
     groups: frozenset[str]
+
+    @classmethod
+    def of(cls, username: str, groups: Collection[str]) -> Identity:
+        """Who says so of themselves, by a token that holds.
+
+        They are authenticated, unless they say themselves whether they are, or are called like who is not: as in
+        kube-apiserver (k8s.io/apiserver, authentication/group: AuthenticatedGroupAdder).
+        """
+        says_so = username == _ANONYMOUS or not _WHETHER_AUTHENTICATED.isdisjoint(groups)
+        return cls(username, frozenset(groups if says_so else {*groups, AUTHENTICATED}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +126,7 @@ class Authenticator:
             published = ALGORITHMS if self._keys is not None else []
             allowed = ", ".join([*shared, *published])
             raise Unauthorized(f"the token cannot be trusted: its `alg` is not one that is accepted here: {allowed}")
-        identity = Identity(self._username(claims), self._groups(claims) | {AUTHENTICATED})
+        identity = Identity.of(self._username(claims), self._groups(claims))
         return _Verified(identity, float(claims["exp"]), keys)
 
     def _claims(

@@ -17,7 +17,7 @@ import msgspec
 
 from presenter.access.identity import Identity
 from presenter.cache.scope import EVERYTHING, Grant
-from presenter.resource import RBAC_GROUP
+from presenter.resource import RBAC_GROUP, SANITISED
 
 Kind = Literal["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]
 
@@ -32,8 +32,10 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SERVICE_ACCOUNT_NAME = re.compile(
     rf"{_SERVICE_ACCOUNT}(?=[^:]{{1,63}}:)({_LABEL}):(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*"
 )
-_NAMELESS = ("create", "deletecollection")
-"""Verbs that resourceNames never grant ("Using RBAC Authorization", "Referring to resources")."""
+_WITHOUT_OBJECT = ("list", "watch", "create", "deletecollection")
+"""Verbs whose requests name no object in their path."""
+
+_REPLACEMENT, _NUL = "\ufffd".encode(), b"\\u0000"
 
 _Key = tuple[Kind, str, str]
 """An RBAC object: its kind, its namespace ('' for the cluster-scoped kinds) and its name."""
@@ -51,6 +53,15 @@ def implied_groups(username: str) -> frozenset[str]:
     if match := _SERVICE_ACCOUNT_NAME.fullmatch(username):
         return frozenset({_SERVICE_ACCOUNTS, f"{_SERVICE_ACCOUNTS}:{match[1]}"})
     return frozenset()
+
+
+def is_decided_within(verb: str, resource: str) -> bool:
+    """Whether a request for one object at the cluster scope is decided in the namespace that is called like it.
+
+    In a path kube-apiserver takes what follows `/namespaces/` for a namespace, whatever the API group: so a Namespace
+    may be got by who may get it within it (k8s.io/apiserver, endpoints/request: RequestInfo).
+    """
+    return resource.partition("/")[0] == "namespaces" and verb not in _WITHOUT_OBJECT
 
 
 class RbacRules:
@@ -71,6 +82,9 @@ class RbacRules:
         An ill-formed object grants nothing; what is wrong with it is returned.
         """
         key = (kind, namespace, name)
+        if SANITISED.encode() in raw:
+            # The cache has U+FFFD for each NUL: so that no rule names what it did not, all of them are read as NUL.
+            raw = raw.replace(_REPLACEMENT, _NUL)
         try:
             if (kind in ("Role", "RoleBinding")) is not bool(namespace):
                 raise ValueError("only a Role or RoleBinding has a namespace, and it must have one")
@@ -92,11 +106,17 @@ class RbacRules:
             self._set_binding(key, None)
 
     def grant(self, identity: Identity, verb: str, group: str, resource: str, *, namespaced: bool) -> Grant:
-        """What of a type this verb may be used on. `group` '' is the core group."""
+        """What of a type this verb may be used on. `group` '' is the core group.
+
+        Of Namespaces some may be got by their names: those within which it is allowed.
+        """
         question = (identity, verb, group, resource, namespaced)
         grant = self._memo.get(question)
         if grant is None:
-            grant = self._decide(identity, _Asked.of(verb, group, resource), namespaced=namespaced)
+            within = not namespaced and is_decided_within(verb, resource)
+            grant = self._decide(identity, _Asked.of(verb, group, resource), namespaced=namespaced or within)
+            if within:
+                grant = _of_namespaces(grant)
             self._memo.put(question, grant)
         return grant
 
@@ -116,6 +136,8 @@ class RbacRules:
         `namespace` '' asks for all namespaces, or for the cluster scope; `name` '' for no object in particular.
         """
         asked = _Asked.of(verb, group, resource)
+        if not namespaced and is_decided_within(verb, resource):
+            namespaced, namespace = True, name
         found = [f'Group "{MASTERS}", which may do everything'] if MASTERS in identity.groups else []
         for binding in sorted(self._bindings_of(identity), key=lambda binding: binding.key):
             _, within, _ = binding.key
@@ -183,6 +205,14 @@ class RbacRules:
         self._memo.clear()
 
 
+def _of_namespaces(grant: Grant) -> Grant:
+    """What may be seen of Namespaces, by what may be seen within them of an object that is called like them."""
+    if grant.everything:
+        return grant
+    alike = {namespace for namespace, name in grant.objects if namespace == name}
+    return Grant.of(names=grant.names | grant.namespaces | alike)
+
+
 # What a rule lists
 
 
@@ -218,24 +248,26 @@ class _Asked(NamedTuple):
     verbs: frozenset[str]
     groups: frozenset[str]
     resources: frozenset[str]
-    by_name: bool
 
     @classmethod
     def of(cls, verb: str, group: str, resource: str) -> _Asked:
         _, slash, subresource = resource.partition("/")
         resources = {resource, _ANY, f"{_ANY}/{subresource}"} if slash else {resource, _ANY}
-        return cls(frozenset({verb, _ANY}), frozenset({group, _ANY}), frozenset(resources), verb not in _NAMELESS)
+        return cls(frozenset({verb, _ANY}), frozenset({group, _ANY}), frozenset(resources))
 
 
 def _names(rules: _Rules, asked: _Asked) -> frozenset[str] | None:
-    """The names that rules allow the request for; None: any, and also without one."""
+    """The names that rules allow the request for, as resourceNames list them; None: any.
+
+    A request without a name has the name '', for kube-apiserver too: where '' is listed, all may be listed.
+    """
     names: set[str] = set()
     for rule in rules:
         if rule.concerns(asked):
             if not rule.resource_names:
                 return None
             names |= rule.resource_names
-    return frozenset(names - {""}) if asked.by_name else frozenset()
+    return frozenset(names)
 
 
 # What a binding binds

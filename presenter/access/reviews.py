@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from presenter.access.identity import Identity
 from presenter.access.metrics import timed_review
-from presenter.access.rbac import implied_groups
+from presenter.access.rbac import implied_groups, is_decided_within
 from presenter.cache.scope import EVERYTHING, NOTHING, Grant
 from presenter.errors import Unavailable
 
@@ -157,6 +157,8 @@ class _Inquiry:
     async def ask(self, namespaces: Collection[str], name: str = "") -> set[str]:
         """Those of the namespaces in which it is allowed."""
         group, resource = self.cached.type.group, self.cached.type.resource
+        if not self.namespaced and is_decided_within(self.verb, resource):
+            namespaces = [name]
         questions = [Question(self.identity, self.verb, group, resource, place, name) for place in namespaces]
         return {question.namespace for question in await self.answers.allowed(questions)}
 

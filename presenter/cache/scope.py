@@ -11,7 +11,8 @@ from functools import lru_cache
 class Grant:
     """What of one type may be seen: everything, what lies in some namespaces, and what bears some names.
 
-    `names` hold in every namespace and at the cluster scope; `objects` are pairs of a namespace and a name.
+    `names` hold in every namespace and at the cluster scope; `objects` are pairs of a namespace and a name. A request
+    that names no object has the name '', which may be among them: it may be allowed where none by a name is.
     Made by `Grant.of`, two grants are equal exactly when they allow the same.
     """
 
@@ -36,11 +37,12 @@ class Grant:
         """
         if self.everything or namespace in self.namespaces:
             return True
-        return name != "" and (name in self.names or (namespace, name) in self.objects)
+        return name in self.names or (namespace, name) in self.objects
 
-    def namespaces_with(self, name: str) -> frozenset[str]:
-        """Where single objects of the name may be seen."""
-        return frozenset(namespace for namespace, allowed in self.objects if allowed == name)
+    def namespaces_for(self, name: str) -> frozenset[str]:
+        """The namespaces in which a request with this name is allowed."""
+        single = frozenset(namespace for namespace, allowed in self.objects if allowed == name)
+        return self.namespaces | single if single else self.namespaces
 
 
 NOTHING = Grant()
@@ -70,17 +72,18 @@ def legs(
     `namespace` None asks for all namespaces; it does not concern the cluster-scoped types. `name` None asks for any:
     what may be seen by its name only is on no leg then. With a name, the query must filter by it.
     """
+    name = name or ""
     for type_id in cluster_scoped:
-        if scope.get(type_id, NOTHING).covers("", name or ""):
+        if scope.get(type_id, NOTHING).covers("", name):
             yield Leg(type_id)
     for type_id in namespaced:
         grant = scope.get(type_id, NOTHING)
         if namespace is not None:
-            if grant.covers(namespace, name or ""):
+            if grant.covers(namespace, name):
                 yield Leg(type_id, (namespace,))
         elif grant.everything or name in grant.names:
             yield Leg(type_id)
-        elif namespaces := grant.namespaces if name is None else grant.namespaces | grant.namespaces_with(name):
+        elif namespaces := grant.namespaces_for(name):
             yield Leg(type_id, _in_order(namespaces))
 
 

@@ -34,7 +34,9 @@ class User:
         if self.name.startswith(_SERVICE_ACCOUNT):
             namespace = self.name.removeprefix(_SERVICE_ACCOUNT).split(":")[0]
             implied += ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-        implied.append("system:unauthenticated" if self.name == "system:anonymous" else "system:authenticated")
+        whether = "system:unauthenticated" if self.name == "system:anonymous" else "system:authenticated"
+        if not {"system:unauthenticated", "system:authenticated"} & {*self.groups}:
+            implied.append(whether)
         return tuple(dict.fromkeys([*self.groups, *implied]))
 
 

@@ -145,21 +145,22 @@ async def serving(
     serve: bool = True,
     issuer: str | None = None,
     access: AccessSettings | None = None,
+    cluster: ClusterSettings | None = None,
     max_inflight: int = 256,
     query_timeout: timedelta = timedelta(seconds=10),
 ) -> AsyncIterator[Service]:
-    """Serve a database while inside."""
+    """Serve a database while inside, and watch a cluster into it if one is given."""
     settings = Settings(
         HttpSettings(PORT=0, MAX_INFLIGHT=max_inflight),
         LogSettings(),
         DatabaseSettings(QUERY_TIMEOUT=query_timeout),
-        ClusterSettings(),
+        cluster or ClusterSettings(),
         AuthSettings(SIGN_KEY=SecretStr(KEY.decode()), JWT_ISSUER=issuer),
         access or AccessSettings(),
     )
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(
-        app.run(settings, address, watch=False, serve=serve, on_listening=listening.set_result)
+        app.run(settings, address, watch=cluster is not None, serve=serve, on_listening=listening.set_result)
     )
     either: list[asyncio.Future[Any]] = [listening, running]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from presenter.access.identity import AUTHENTICATED, Identity
+from presenter.access.identity import Identity
 from presenter.access.rbac import Kind, RbacRules
 from tests.rbac.naive import RBAC, Json
 
@@ -49,7 +49,7 @@ def service_account(namespace: str, name: str) -> Json:
 
 
 def identity(username: str, *groups: str) -> Identity:
-    return Identity(username, frozenset({AUTHENTICATED, *groups}))
+    return Identity.of(username, groups)
 
 
 def key(manifest: Json) -> tuple[Kind, str, str]:

@@ -35,7 +35,7 @@ Key = tuple[Kind, str, str]
 
 ODD = "o\"d'd\n☃"
 NAMESPACES = ("prod", "dev")
-NAMES = ("", "a", "b", ODD)
+NAMES = ("", "a", "b", "prod", ODD)
 USERNAMES = ("alice", ODD, "system:serviceaccount:prod:a")
 GROUPS = ("devs", ODD)
 IMPLIED = ("system:authenticated", "system:serviceaccounts", "system:serviceaccounts:prod")
@@ -55,6 +55,7 @@ TYPES = (
     Type("apps", "deployments", True),
     Type("", "nodes", False),
     Type("apps", "nodes/log", False),
+    Type("", "namespaces", False),
 )
 
 
@@ -67,9 +68,9 @@ stored_rules = st.fixed_dictionaries(
     {
         "verbs": some("get", "list", "watch", "*"),
         "apiGroups": some("", "apps", "*"),
-        "resources": some("pods", "pods/log", "deployments", "nodes", "*/log", "*"),
+        "resources": some("pods", "pods/log", "deployments", "nodes", "namespaces", "*/log", "*"),
     },
-    optional={"resourceNames": some("a", "b", ODD, "*") | st.sampled_from([None, []])},
+    optional={"resourceNames": some("a", "b", ODD, "*", "", "prod") | st.sampled_from([None, []])},
 )
 stored_subjects = (
     st.sampled_from(USERNAMES).map(user)
@@ -199,7 +200,7 @@ def test_rules_documentation_and_reviews_agree(history: list[tuple[bool, Json]],
     reviewed = User(who.username, tuple(who.groups))
     for type, request in requests(who):
         r = request
-        access = Access(r.verb, r.group, r.resource, r.subresource, r.namespace, r.name)
+        access = Access(r.verb, r.group, r.resource, r.subresource, r.decided_in, r.name)
         decisions = {
             "rules": covered(rules, who, type, request),
             "documentation": naive.allowed(objects, request),

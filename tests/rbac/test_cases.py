@@ -48,7 +48,9 @@ def account(name: str) -> Identity:
 ALICE, DEVS, BOT = user("alice"), group("devs"), service_account("team", "bot")
 THE_BOT = account("team:bot")
 GET = Asked("get")
+CREATE = Asked("create")
 NODES = Asked(resource="nodes", namespaced=False)
+A_NAMESPACE = Asked("get", resource="namespaces", namespaced=False)
 PANELS = Asked(group="widgets.krateo.io", resource="panels")
 LOG = Asked("get", resource="pods/log")
 LIST_PODS = rule("list", "pods")
@@ -129,6 +131,45 @@ REACH = [
         "one ClusterRole bound in two namespaces grants in both",
         [*refers(CLUSTER_ROLE, CLUSTER_LISTER), role_binding("dev", "b", CLUSTER_ROLE, ALICE)],
         Grant.of(["prod", "dev"]),
+    ),
+]
+
+IN_PROD = rule("get list", "namespaces")
+NAMESPACES = [
+    Case("a Namespace may be got by who may get it within it", in_prod(IN_PROD), Grant.of(names=["prod"]), A_NAMESPACE),
+    Case(
+        "a Namespace is not listed by who may list it within it",
+        in_prod(IN_PROD),
+        NOTHING,
+        A_NAMESPACE._replace(verb="list"),
+    ),
+    Case(
+        "resourceNames restrict the getting of a Namespace within it",
+        in_prod(rule("get", "namespaces", names=["dev"])),
+        NOTHING,
+        A_NAMESPACE,
+    ),
+    Case(
+        "resourceNames grant the getting of a Namespace within it",
+        in_prod(rule("get", "namespaces", names=["dev", "prod"])),
+        Grant.of(names=["prod"]),
+        A_NAMESPACE,
+    ),
+    Case(
+        "a Namespace may be got by who may get it at the cluster scope",
+        everywhere(rule("get", "namespaces", names=["dev"])),
+        Grant.of(names=["dev"]),
+        A_NAMESPACE,
+    ),
+    Case(
+        "all Namespaces may be got by who may get them", everywhere(rule("get", "namespaces")), EVERYTHING, A_NAMESPACE
+    ),
+    Case("what a Namespace holds does not count as it", in_prod(rule("get", "pods")), NOTHING, A_NAMESPACE),
+    Case(
+        "the status of a Namespace is decided within it, too",
+        in_prod(rule("get", "namespaces/status")),
+        Grant.of(names=["prod"]),
+        A_NAMESPACE._replace(resource="namespaces/status"),
     ),
 ]
 
@@ -241,16 +282,25 @@ NAMES = [
         ],
         Grant.of(["prod"], ["a"]),
     ),
-    Case("resourceNames never grant create", in_prod(rule("create", "pods", names=["a"])), NOTHING, Asked("create")),
     Case(
-        "resourceNames never grant deletecollection",
-        everywhere(rule("*", "pods", names=["a"])),
-        NOTHING,
-        Asked("deletecollection"),
+        "resourceNames grant create of what has no name",
+        in_prod(rule("create", "pods", names=["a"])),
+        only("a"),
+        CREATE,
     ),
-    Case("create without resourceNames is granted", in_prod(rule("create", "pods")), PROD, Asked("create")),
+    Case("create without resourceNames is granted", in_prod(rule("create", "pods")), PROD, CREATE),
     Case("* in resourceNames is a name", in_prod(rule("get", "pods", names=["*"])), only("*"), GET),
-    Case("'' in resourceNames names no object", in_prod(rule("list", "pods", names=[""])), NOTHING),
+    Case(
+        "'' in resourceNames grants a list without a name",
+        in_prod(rule("list", "pods", names=["", "a"])),
+        only("", "a"),
+    ),
+    Case("'' in resourceNames grants no object", in_prod(rule("get", "pods", names=[""])), only(""), GET),
+    Case(
+        "'' in resourceNames grants a list of all namespaces",
+        everywhere(rule("list", "pods", names=[""])),
+        Grant.of(names=[""]),
+    ),
     Case("resourceNames are case-sensitive", in_prod(rule("get", "pods", names=["A"])), only("A"), GET),
 ]
 
@@ -267,6 +317,18 @@ SUBJECTS = [
     Case("nobody with a token is in system:unauthenticated", bound(group("system:unauthenticated")), NOTHING),
     Case("members of system:masters may do everything", [], EVERYTHING, who=identity("root", "system:masters")),
     Case("a user named system:masters is no member", [], NOTHING, who=identity("system:masters")),
+    Case(
+        "who is called system:anonymous is not authenticated",
+        bound(group("system:authenticated")),
+        NOTHING,
+        who=identity("system:anonymous"),
+    ),
+    Case(
+        "who says that they are unauthenticated are",
+        bound(group("system:authenticated")),
+        NOTHING,
+        who=identity("alice", "system:unauthenticated"),
+    ),
     Case("a ServiceAccount is the user of its token", bound(BOT), PROD, who=THE_BOT),
     Case(
         "a ServiceAccount is not one of another namespace", bound(service_account("other", "bot")), NOTHING, who=THE_BOT
@@ -323,7 +385,7 @@ SUBJECTS = [
     Case("names are not normalised", bound(user("e\u0301")), NOTHING, who=identity("é")),
 ]
 
-CASES = [*ADDITIVE, *REACH, *ROLE_REFS, *VERBS_AND_GROUPS, *RESOURCES, *NAMES, *SUBJECTS]
+CASES = [*ADDITIVE, *REACH, *NAMESPACES, *ROLE_REFS, *VERBS_AND_GROUPS, *RESOURCES, *NAMES, *SUBJECTS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
@@ -334,7 +396,7 @@ def test_case(case: Case) -> None:
     assert grant == case.expected
 
     plural, _, subresource = resource.partition("/")
-    for namespace, name in product(("prod", "dev", "") if namespaced else ("",), ("", "a", "b", "A")):
+    for namespace, name in product(("prod", "dev", "") if namespaced else ("",), ("", "a", "b", "A", "prod", "dev")):
         request = naive.Request(case.who.username, case.who.groups, verb, group, plural, subresource, namespace, name)
         covered = case.expected.covers(namespace, name)
         assert naive.allowed(case.objects, request) is covered, request

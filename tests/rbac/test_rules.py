@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presenter.access.rbac import Kind, RbacRules, implied_groups
-from presenter.cache.scope import EVERYTHING, NOTHING, Grant, legs
+from presenter.cache.scope import EVERYTHING, NOTHING, Grant, Leg, legs
+from presenter.resource import SANITISED
 from tests.rbac.naive import Json
 from tests.rbac.objects import (
     cluster_role,
@@ -256,4 +257,26 @@ def test_a_name_opens_no_stretch_of_an_index() -> None:
     assert list(legs({1: only_names, 2: only_names}, [1], [2], None)) == []
     assert list(legs({2: only_names}, [], [2], "prod")) == []
     assert EVERYTHING.covers("", "x")
-    assert not Grant(names=frozenset({""}), objects=frozenset({("prod", "")})).covers("prod"), "no name is no name"
+
+
+def test_a_request_without_a_name_has_a_name_to_rules() -> None:
+    nameless = Grant.of(names=[""], objects=[("prod", ""), ("dev", "a")])
+    assert nameless.covers("")
+    assert not nameless.covers("", "a")
+    assert list(legs({1: nameless, 2: nameless}, [1], [2], None)) == [Leg(1), Leg(2)]
+    assert list(legs({1: nameless, 2: nameless}, [1], [2], None, "a")) == [Leg(2, ("dev",))]
+    only_in_prod = Grant.of(objects=[("prod", "")])
+    assert list(legs({2: only_in_prod}, [], [2], None)) == [Leg(2, ("prod",))]
+    assert list(legs({2: only_in_prod}, [], [2], "prod")) == [Leg(2, ("prod",))]
+    assert list(legs({2: only_in_prod}, [], [2], "prod", "a")) == []
+
+
+def test_what_was_replaced_in_a_name_names_nothing() -> None:
+    """A NUL is stored as U+FFFD, which is a character that an object may be called by."""
+    text = json.dumps(role("prod", "reader", rule("list", "pods", names=["a\ufffdb"])), ensure_ascii=False)
+    rules = rules_of([BINDING])
+    assert rules.put("Role", "prod", "reader", text.encode()) is None
+    assert pods(rules) == Grant.of(objects=[("prod", "a\ufffdb")])
+    marked = text.replace('"metadata": {', f'"metadata": {{"annotations": {{"{SANITISED}": "1 characters replaced"}}, ')
+    assert rules.put("Role", "prod", "reader", marked.encode()) is None
+    assert pods(rules) == Grant.of(objects=[("prod", "a\0b")])

@@ -12,7 +12,7 @@ from presenter.cache.scope import EVERYTHING, NOTHING, Grant, Scope
 from tests.kube.world import crd
 from tests.rbac.naive import RBAC, Request, allowed
 from tests.rbac.objects import cluster_role, group, identity, ref, role_binding, rule, service_account, user
-from tests.reviews.world import CONFIG_MAPS, CRDS, DEPLOYMENTS, World, reading
+from tests.reviews.world import CONFIG_MAPS, CRDS, DEPLOYMENTS, World, cached, reading
 
 KINDS = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
 TYPES = (CONFIG_MAPS, DEPLOYMENTS, CRDS)
@@ -117,6 +117,20 @@ async def test_the_scope_in_full(
     bound: World, who: Identity, namespace: str | None, name: str | None, expected: Scope
 ) -> None:
     assert await bound.authorizer().scope(who, "list", TYPES, namespace=namespace, name=name) == expected
+
+
+async def test_a_namespace_is_got_by_who_may_get_it_within_it(bound: World) -> None:
+    namespaces = cached(4, "", "v1", "namespaces", "Namespace", namespaced=False)
+    bound.let("prod", user("keeper"), rule("get list", "namespaces"), binding="keeper")
+    keeper, authorizer = identity("keeper"), bound.authorizer()
+    for name, expected in (("prod", True), ("dev", False), ("void", False)):
+        assert await authorizer.allowed(keeper, "get", namespaces, "", name) is expected
+        assert await bound.may_read(keeper, namespaces, "", name) is expected
+        assert await authorizer.scope(keeper, "list", [namespaces], namespace=None, name=name) == {}
+    by_get = bound.authorizer(list_verb="get")
+    only_prod = {namespaces.id: Grant.of(names=["prod"])}
+    assert await by_get.scope(keeper, "list", [namespaces], namespace=None, name="prod") == only_prod
+    assert await by_get.scope(keeper, "list", [namespaces], namespace=None, name=None) == {}
 
 
 async def test_a_list_takes_the_verb_it_is_told_to(bound: World) -> None:
