@@ -132,6 +132,7 @@ def _parameter(default: Any, description: str, allowed: str, *examples: object) 
 
 SHORT_TEXT = f"text of at most {MAX_TEXT} characters"
 _Text = Annotated[str, _text(MAX_TEXT)]
+_Resource = Annotated[str, _text(MAX_TEXT, re.compile(r"[^A-Z]*"))]
 _Group = Annotated[str, AfterValidator(lambda group: "" if group == "core" else group), _text(MAX_TEXT)]
 _Boolean = Annotated[bool, BeforeValidator(_boolean)]
 SortBy = Literal["created_at", "updated_at", "name", "resource", "global_uid", "composition_id"]
@@ -149,8 +150,21 @@ _Model = TypeVar("_Model", bound=_Parameters)
 
 
 class DetailParameters(_Parameters):
-    """What may be asked of one object."""
+    """What may be asked of one object. `group` and `resource` matter where it is served as several types."""
 
+    group: _Group | None = _parameter(
+        None,
+        "API group of the item, where a cluster serves one object in several, as it does events. Without it: the "
+        "first that the caller may see, in the order of groups and resource types.",
+        f"an API group, or core; {SHORT_TEXT}",
+        "events.k8s.io",
+    )
+    resource: _Resource | None = _parameter(
+        None,
+        "Resource type of the item, likewise.",
+        f"the lower-case plural of a resource type; {SHORT_TEXT}",
+        "events",
+    )
     raw: _Boolean = _parameter(True, "Include the whole object.", "true or false", False)
     status_raw: _Boolean = _parameter(True, "Include the object's `status`.", "true or false", False)
 
@@ -170,7 +184,7 @@ class ListParameters(_Parameters):
         SHORT_TEXT,
         "v1beta1",
     )
-    resource: Annotated[str, _text(MAX_TEXT, re.compile(r"[^A-Z]*"))] | None = _parameter(
+    resource: _Resource | None = _parameter(
         None,
         "Resource type: its plural. Without it: every cached type of the group.",
         f"the lower-case plural of a resource type; {SHORT_TEXT}",

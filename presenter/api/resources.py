@@ -30,7 +30,7 @@ from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog, CatalogReader
 from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
-from presenter.cache.pages import read_object, read_page
+from presenter.cache.pages import read_objects, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
 from presenter.cache.scope import Leg, Scope, legs
@@ -221,25 +221,38 @@ async def _get(
         f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"
     )
     catalog = await services.catalog.current()
-    types = [cached for cached in catalog.types if cached.cluster == cluster]
+    types = _types(catalog, cluster, parameters)
     if not types or "\x00" in uid:
         raise absent
-    row = await read_object(
+    rows = await read_objects(
         services.pool, cluster, [cached.id for cached in types], uid, raw=parameters.raw, status=parameters.status_raw
     )
     # Whether it exists is nobody's business who may not see it: asked and refused alike, row or no row.
-    asked, namespace, name = (
-        (types[0], "", "") if row is None else (catalog.by_id[row.type_id], row.namespace, row.name)
-    )
-    allowed = await services.authorizer.allowed(identity, "get", asked, namespace, name)
-    if row is None or not allowed:
+    places = [(catalog.by_id[row.type_id], row.namespace, row.name) for row in rows] or [(types[0], "", "")]
+    allowed = [await services.authorizer.allowed(identity, "get", *place) for place in places]
+    visible = list(itertools.compress(rows, allowed))
+    if not visible:
         for cached in types:
             cached.require_synced()
         raise absent
+    row = next((row for row in visible if catalog.by_id[row.type_id].synced), visible[0])
+    asked = catalog.by_id[row.type_id]
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
     begin("serialise")
     noted.asked, noted.rows = asked.type.name, 1
     return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, (row.namespace,))]))
+
+
+def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list[CachedType]:
+    """The types an object may be of, in an order that says which counts where it is of several."""
+    types = (
+        cached
+        for cached in catalog.types
+        if cached.cluster == cluster
+        and parameters.group in (None, cached.type.group)
+        and parameters.resource in (None, cached.type.resource)
+    )
+    return sorted(types, key=lambda cached: (cached.type.group, cached.type.resource))
 
 
 def _respond(pieces: Iterator[bytes], headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:

@@ -43,7 +43,7 @@ PLANNING = {
 though it may think that the stretch is short and can as well be sorted; and it need not think twice about it. Compiling
 a statement or starting workers would take longer than a page."""
 
-_OBJECT = """
+_OBJECTS = """
 SELECT {columns}, {payload} FROM resources r WHERE cluster = $1 AND type_id = ANY ($2::integer[]) AND uid = $3
 """
 
@@ -135,14 +135,17 @@ async def _ask(connection: Connection, query: Query, statement: Statement) -> _A
     return _Answer(found, len(found) > query.limit or not any(record["last"] for record in records))
 
 
-async def read_object(
+async def read_objects(
     pool: Pool, cluster: str, types: Sequence[int], uid: str, *, raw: bool, status: bool
-) -> Row | None:
-    """Read one object by its uid, among some types of its cluster. Raises DatabaseUnavailable and its kin."""
-    sql = _OBJECT.format(columns=COLUMNS, payload=payload(raw=raw, status=status))
+) -> list[Row]:
+    """Read what has a uid among some types of its cluster: one for each type that serves the object, in their order.
+
+    Raises DatabaseUnavailable and its kin.
+    """
+    sql = _OBJECTS.format(columns=COLUMNS, payload=payload(raw=raw, status=status))
     async with pool.connection() as connection:
-        record = await connection.fetchrow(sql, cluster, list(types), uid)
-    return None if record is None else _row(record)
+        records = await connection.fetch(sql, cluster, list(types), uid)
+    return sorted(map(_row, records), key=lambda row: types.index(row.type_id))
 
 
 def _row(record: asyncpg.Record) -> Row:

@@ -69,9 +69,10 @@ async def test_every_parameter_is_there_with_what_is_allowed_and_an_example(worl
     detail = {parameter["name"]: parameter for parameter in paths["/resources/{global_uid}"]["get"]["parameters"]}
     assert listed.keys() == ListParameters.model_fields.keys()
     assert detail.keys() == DetailParameters.model_fields.keys() | {"global_uid"}
+    assert [name for name, parameter in listed.items() if parameter["required"]] == ["group"]
+    assert [name for name, parameter in detail.items() if parameter["required"]] == ["global_uid"]
     for parameter in (*listed.values(), *detail.values()):
         assert parameter["description"]
-        assert parameter["required"] is (parameter["name"] in ("group", "global_uid"))
         assert "example" in parameter or "example" in parameter["content"]["application/json"]
         if parameter["name"] != "global_uid":
             assert "Allowed: " in parameter["description"]

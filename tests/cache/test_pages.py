@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from presenter.cache import pages, statements
-from presenter.cache.pages import read_object, read_page
+from presenter.cache.pages import read_objects, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Row, Sort
 from presenter.cache.scope import Leg
@@ -220,7 +220,7 @@ async def test_documents_come_when_asked_for(writer: Writer, pool: Pool, watches
             rows = (await read_page(pool, replace(query, raw=raw, status=status))).rows
             assert [row.raw is not None for row in rows] == [raw, raw]
             assert [row.status is not None for row in rows] == [status, False]
-            one = await read_object(pool, "test", [watch.type_id], rows[0].uid, raw=raw, status=status)
-            assert one == rows[0]
-    assert await read_object(pool, "other", [watch.type_id], make_object(1).uid, raw=True, status=True) is None
-    assert await read_object(pool, "test", [], make_object(1).uid, raw=True, status=True) is None
+            found = await read_objects(pool, "test", [watch.type_id], rows[0].uid, raw=raw, status=status)
+            assert found == rows[:1]
+    assert await read_objects(pool, "other", [watch.type_id], make_object(1).uid, raw=True, status=True) == []
+    assert await read_objects(pool, "test", [], make_object(1).uid, raw=True, status=True) == []
