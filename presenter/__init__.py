@@ -12,7 +12,7 @@ How the code is laid out, in the direction in which imports go:
     access/      who may see what: token → identity → scope
     cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
     phases, tracing    where the time of a request goes
-    patterns, resource, errors, config, logs    what every room shares
+    patterns, nesting, resource, errors, config, logs    what every room shares
 
     restaction/  the commands that resolve, migrate, compare and check RESTActions
     sandbox/     an in-memory Kubernetes API for the demo and the tests

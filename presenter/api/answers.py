@@ -8,10 +8,9 @@ from types import MappingProxyType
 
 import msgspec
 
+from presenter import nesting
 from presenter.cache.catalog import CachedType
 from presenter.cache.query import Row
-
-_Members = dict[str, msgspec.Raw]
 
 
 class Item(msgspec.Struct, omit_defaults=True):
@@ -44,7 +43,6 @@ AT_ONCE = 250
 """Rows of which the JSON is made in one go."""
 
 _encoder = msgspec.json.Encoder()
-_members = msgspec.json.Decoder(_Members)
 
 
 def answer(
@@ -79,7 +77,7 @@ def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, s
         return row
     raw = row.raw
     if raw is not None:
-        members = _members.decode(raw)
+        members = nesting.members(raw)
         members["apiVersion"] = msgspec.Raw(_encoder.encode(f"{types[row.type_id].type.group}/{version}"))
         raw = _encoder.encode(members)
     return msgspec.structs.replace(row, version=version, raw=raw)

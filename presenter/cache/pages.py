@@ -9,10 +9,12 @@ only those that lie before the end of the page, which a few of them tell, unless
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
 from presenter.cache.conditions import terms
-from presenter.cache.query import Filters, Page, Position, Query, Row, Sort
+from presenter.cache.query import Filters, KeyValue, Page, Position, Query, Row, Sort
 from presenter.cache.statements import COLUMNS, MANY, Statement, StatementMaker, payload
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ def _row(record: asyncpg.Record) -> Row:
         namespace=record["namespace"],
         name=record["name"],
         version=record["version"],
-        created_at=record["created_at"],
+        created_at=_aware(record["created_at"]),
         updated_at=record["updated_at"],
         composition_id=None if composition_id is None else str(composition_id),
         raw=record["raw"],
@@ -165,5 +167,15 @@ def _row(record: asyncpg.Record) -> Row:
 
 
 def _position(sort: Sort, record: asyncpg.Record) -> Position:
-    values = (record[f"k{number}"] for number in range(len(sort.keys)))
-    return tuple(str(value) if key.type == "uuid" else value for key, value in zip(sort.keys, values, strict=True))
+    return tuple(_plain(record[f"k{number}"]) for number in range(len(sort.keys)))
+
+
+def _plain(value: KeyValue | UUID) -> KeyValue:
+    if isinstance(value, UUID):
+        return str(value)
+    return _aware(value) if isinstance(value, datetime) else value
+
+
+def _aware(moment: datetime) -> datetime:
+    """With a zone: asyncpg gives none to the first and the last moment of Python, which it takes for infinite."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

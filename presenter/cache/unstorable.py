@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncpg
 import msgspec
 
+from presenter import nesting
 from presenter.resource import SANITISED, Object, ResourceType
 
 UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
@@ -15,11 +16,7 @@ class _Metadata(msgspec.Struct):
     resource_version: str = msgspec.field(default="", name="resourceVersion")
 
 
-class _Document(msgspec.Struct):
-    metadata: _Metadata
-
-
-_decode = msgspec.json.Decoder(_Document).decode
+_decode = msgspec.json.Decoder(_Metadata).decode
 
 
 def storable(object: Object, resource_type: ResourceType, reason: str) -> Object:
@@ -44,6 +41,6 @@ def storable(object: Object, resource_type: ResourceType, reason: str) -> Object
 def _resource_version(object: Object) -> str:
     """As text: it may be no number."""
     try:
-        return _decode(object.raw).metadata.resource_version
-    except (msgspec.DecodeError, RecursionError):
+        return _decode(nesting.members(object.raw)["metadata"]).resource_version
+    except (msgspec.DecodeError, KeyError, RecursionError):
         return "" if object.resource_version is None else str(object.resource_version)

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
+from presenter import nesting
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
-from presenter.kube import nesting
 from presenter.kube.answers import in_stream, refusal
 from presenter.kube.library import ConfigException
 from presenter.kube.lines import LineSplitter

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from presenter import nesting
 from presenter.errors import ClusterError
-from presenter.kube import nesting
 from presenter.kube.client import WatchEvent
 from presenter.resource import SANITISED, Object, ResourceType
 
@@ -20,6 +20,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MAX_DIGITS = 39
 """The cache compares this many digits at most (128 bits); a longer version is as good as no number."""
@@ -86,7 +87,7 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
         raw, replaced = _storable(bytes(raw))
     members = nesting.members(raw)
     metadata_members = _metadata_members(members)
-    metadata = _decode_metadata(_encode(metadata_members))
+    metadata = _metadata(metadata_members)
     if replaced:
         _mark(metadata_members, f"{replaced} characters replaced")
         log.warning(
@@ -106,7 +107,7 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
         name=metadata.name,
         version=resource_type.version,
         resource_version=number(metadata.resource_version),
-        created_at=metadata.created_at or _EPOCH,
+        created_at=_moment(metadata.created_at),
         composition_id=_composition_id(metadata, resource_type),
         labels=bytes(metadata_members["labels"]) if metadata.labels else b"{}",
         raw=_encode(members),
@@ -126,6 +127,27 @@ def versions_of(items: Sequence[bytes | msgspec.Raw]) -> dict[str, str]:
     """The resourceVersions of objects by their uid; what has no uid is left out, as it is everywhere."""
     read = (_decode_identity(_encode(_metadata_members(nesting.members(item)))) for item in items)
     return {metadata.uid: metadata.resource_version for metadata in read if metadata.uid}
+
+
+def _metadata(members: _Members) -> _Metadata:
+    try:
+        return _decode_metadata(_encode(members))
+    except msgspec.ValidationError:  # a creationTimestamp that is no time hides no object
+        return _decode_metadata(
+            _encode({name: value for name, value in members.items() if name != "creationTimestamp"})
+        )
+
+
+def _moment(at: datetime | None) -> datetime:
+    """A time in UTC, which with other offsets may lie hours before the first that there is, or after the last."""
+    if at is None:
+        return _EPOCH
+    if at.tzinfo is None:
+        return at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return _FIRST if at.year == 1 else _LAST
 
 
 def _metadata_members(members: _Members) -> _Members:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
-from presenter.resource import Event, ResourceType, Watch
+from presenter.resource import Event, Object, ResourceType, Watch
 from tests.api.service import Json, Reply, Service
 from tests.api.world import CONFIG_MAPS, PANELS, WIDGETS, first_list
 from tests.eventually import eventually
@@ -57,10 +58,14 @@ class Cluster:
         return self
 
     async def has(self, type: ResourceType, *names: str, status: Any = None) -> None:
-        [watch] = await self._writer.declare(type)
-        objects = [
+        made = (
             make_object(name, kind=type.kind, group=type.group, version=type.version, status=status) for name in names
-        ]
+        )
+        await self.holds(type, *made)
+
+    async def holds(self, type: ResourceType, *objects: Object) -> None:
+        """Say that these are all objects of the type."""
+        [watch] = await self._writer.declare(type)
         await first_list(self._writer, watch, *objects)
         await self._writer.discovered()
 
@@ -242,3 +247,19 @@ async def test_one_object_is_given_as_it_is_cached(service: Service, pool: Pool)
     [listed] = (await service.page(**ASKED, version=OLD, raw=True)).items
     [item] = (await service.detail(listed["global_uid"])).items
     assert item["raw"] == {**listed["raw"], "apiVersion": f"{WIDGETS}/{NEW}"}
+
+
+@pytest.mark.parametrize("depth", [900, 1_100, 3_000])
+async def test_an_object_of_any_depth_is_given_in_another_version(service: Service, pool: Pool, depth: int) -> None:
+    """PostgreSQL takes more levels than a decoder of JSON does."""
+    cluster = await Cluster("test", pool).open()
+    deep = b'[{"apiVersion":"of the spec","a":' * (depth // 2) + b"1" + b"}]" * (depth // 2)
+    made = make_object("deep", kind=PANELS.kind, group=WIDGETS, version=NEW)
+    await cluster.holds(PANELS, msgspec.structs.replace(made, raw=made.raw.replace(b'"default/deep"', deep)))
+    await cluster.defines(PANELS, None)
+    renamed = (await service.page(**ASKED, version=OLD, raw=True)).body
+    stored = (await service.page(**ASKED, version=NEW, raw=True)).body
+    assert stored.count(b"of the spec") == depth // 2
+    as_renamed = renamed.replace(OLD.encode(), NEW.encode())
+    assert b"".join(as_renamed.split()) == b"".join(stored.split()), "nothing differs but the version"
+    assert renamed.count(OLD.encode()) == 2, "of the item and of the object"

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from kubernetes_asyncio.config import incluster_config
 
+from presenter import nesting
 from presenter.config import ClusterSettings
 from presenter.errors import (
     ClusterError,
@@ -23,7 +24,7 @@ from presenter.errors import (
     ConfigError,
     ResourceExpired,
 )
-from presenter.kube import login, nesting
+from presenter.kube import login
 from presenter.kube.answers import InStreamError, in_stream
 from presenter.kube.client import KubeClient, WatchEvent
 from presenter.kube.objects import ends_initial_events, resource_version_of

@@ -1,7 +1,7 @@
 """JSON of any depth, taken apart one level at a time.
 
-The decoder gives up at some depth (RecursionError), which is less than the API server lets an object have. Such JSON
-is scanned here instead: that is slow, and checks no more of the grammar than it needs.
+The decoder gives up at some depth (RecursionError), which is less than an API server and PostgreSQL let an object
+have. Such JSON is scanned here instead: that is slow, and checks no more of the grammar than it needs.
 """
 
 from __future__ import annotations
