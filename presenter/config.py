@@ -166,7 +166,7 @@ class ClusterSettings(_Group):
     cache_secret_data: bool = Field(
         False,
         alias="CACHE_SECRET_DATA",
-        description="keep the values of Secrets, where WATCH names `secrets`; otherwise only their keys are kept",
+        description="keep the values of Secrets, where WATCH names `secrets`; otherwise their keys only",
     )
     reconcile_interval: Duration = Field(
         timedelta(hours=1),

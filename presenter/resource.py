@@ -17,6 +17,28 @@ RBAC_GROUP = "rbac.authorization.k8s.io"
 SANITISED = "resources-presenter.krateo.io/sanitised"
 """The annotation of an object that PostgreSQL cannot store as it is: what was changed."""
 
+SECRET_ANNOTATIONS = frozenset(
+    {
+        SANITISED,
+        "argocd.argoproj.io/tracking-id",
+        "cert-manager.io/alt-names",
+        "cert-manager.io/certificate-name",
+        "cert-manager.io/common-name",
+        "cert-manager.io/ip-sans",
+        "cert-manager.io/issuer-group",
+        "cert-manager.io/issuer-kind",
+        "cert-manager.io/issuer-name",
+        "cert-manager.io/uri-sans",
+        "helm.sh/resource-policy",
+        "kubernetes.io/service-account.name",
+        "kubernetes.io/service-account.uid",
+        "meta.helm.sh/release-name",
+        "meta.helm.sh/release-namespace",
+    }
+)
+"""The annotations of Secrets that say where one comes from, and nothing of what is in it. In any other a tool may
+repeat the whole Secret, as `kubectl apply` does."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:

@@ -20,7 +20,16 @@ from presenter.cache.lease import fence, lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.unstorable import UNSTORABLE, storable
 from presenter.errors import DatabaseUnavailable
-from presenter.resource import ALL_NAMESPACES, RBAC_GROUP, Event, Object, ResourceType, State, Watch
+from presenter.resource import (
+    ALL_NAMESPACES,
+    RBAC_GROUP,
+    SECRET_ANNOTATIONS,
+    Event,
+    Object,
+    ResourceType,
+    State,
+    Watch,
+)
 
 if TYPE_CHECKING:
     import asyncpg
@@ -28,6 +37,8 @@ if TYPE_CHECKING:
     from presenter.cache.pool import Connection, Pool
 
     Upsert = Callable[[Connection, Watch, Sequence[Object]], Awaitable["Written"]]
+
+_HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +109,7 @@ class Writer:
 
         `watch` are the patterns of WATCH; `secret_data` says whether the values of Secrets are kept. Another cluster
         behind the same name begins a new epoch: nothing is resumed, and lower resourceVersions win. So do Secrets when
-        their values are to be kept, or no longer.
+        their values are to be kept, or no longer, or when an earlier version kept more of them.
         """
         async with self._transaction() as connection:
             before = await connection.fetchrow(writes.CLUSTER, self._cluster)
@@ -108,7 +119,10 @@ class Writer:
                     "another cluster answers under this name", cluster=self._cluster, was=before["uid"], now=uid
                 )
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, None)
-            elif before is not None and before["secret_data"] != secret_data:
+            elif before is not None and (
+                before["secret_data"] != secret_data
+                or (not secret_data and await connection.fetchval(writes.TELLING_SECRETS, self._cluster, _HARMLESS))
+            ):
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, "secrets")
             await connection.execute(writes.ANNOUNCE)
 

@@ -15,6 +15,18 @@ ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, sec
 """
 CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
 
+# Whether an earlier version kept more of a Secret's annotations than those whose values may be.
+TELLING_SECRETS = """
+SELECT EXISTS (
+    SELECT FROM resource_types t JOIN resources r ON r.type_id = t.id
+    CROSS JOIN LATERAL jsonb_each(
+        CASE jsonb_typeof(r.raw #> '{metadata,annotations}') WHEN 'object' THEN r.raw #> '{metadata,annotations}' END
+    ) AS annotation
+    WHERE t.cluster = $1 AND t.api_group = '' AND t.resource = 'secrets' AND r.cluster = $1
+        AND annotation.key <> ALL ($2::text[]) AND annotation.value <> '""'
+)
+"""
+
 # Types begin anew: nothing is resumed or served before it was listed, and every row is written again.
 BEGIN_ANEW = """
 WITH types AS (

@@ -12,11 +12,10 @@ import structlog
 from presenter import nesting
 from presenter.errors import ClusterError
 from presenter.kube.client import WatchEvent
-from presenter.resource import SANITISED, Object, ResourceType
+from presenter.resource import SANITISED, SECRET_ANNOTATIONS, Object, ResourceType
 
 COMPOSITION_LABEL = "krateo.io/composition-id"
 COMPOSITION_GROUP = "composition.krateo.io"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -207,15 +206,16 @@ def _composition_id(metadata: _Metadata, resource_type: ResourceType) -> str | N
 
 
 def _redact(members: _Members) -> None:
-    """Keep a Secret's keys, drop its values and the annotation in which `kubectl apply` repeats them."""
+    """Keep a Secret's keys and drop its values, also those of annotations, but for a few that do not repeat them."""
     for field in ("data", "stringData"):
         if field in members:
             keys = msgspec.json.decode(members[field], type=dict[str, msgspec.Raw] | None)
             members[field] = msgspec.Raw(_encode(dict.fromkeys(keys or {}, "")))
     metadata = nesting.members(members["metadata"])
-    annotations = _annotations(metadata)
-    if annotations.pop(LAST_APPLIED, None) is not None:
-        metadata["annotations"] = msgspec.Raw(_encode(annotations))
+    if "annotations" in metadata:
+        annotations = _annotations(metadata)
+        kept = {key: annotations[key] for key in annotations.keys() & SECRET_ANNOTATIONS}
+        metadata["annotations"] = msgspec.Raw(_encode(dict.fromkeys(annotations, "") | kept))
         members["metadata"] = msgspec.Raw(_encode(metadata))
 
 

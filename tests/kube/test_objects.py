@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from presenter.errors import ClusterError
 from presenter.kube.objects import number, read_object, resource_version_of
-from presenter.resource import Object, ResourceType
+from presenter.resource import SANITISED, SECRET_ANNOTATIONS, Object, ResourceType
 
 PANEL = ResourceType("widgets.templates.krateo.io", "v1beta1", "panels", "Panel", True, ("v1beta1",))
 APP = ResourceType("composition.krateo.io", "v0-1-0", "fireworksapps", "FireworksApp", True, ("v0-1-0",))
@@ -179,15 +180,56 @@ def test_the_body_passes_through(spec: dict[str, Any]) -> None:
 
 
 def test_secrets_keep_their_keys_and_lose_their_values() -> None:
-    document = manifest(
-        annotations={"kubectl.kubernetes.io/last-applied-configuration": "c2VjcmV0", "kept": "yes"},
-        managedFields=[],
-    ) | {"data": {"password": "c2VjcmV0"}, "stringData": {"other": "c2VjcmV0"}, "type": "Opaque"}
+    document = manifest(managedFields=[]) | {
+        "data": {"password": "c2VjcmV0"},
+        "stringData": {"other": "c2VjcmV0"},
+        "type": "Opaque",
+    }
     found = read(document, SECRET)
     raw = json.loads(found.raw)
     assert raw["data"] == {"password": ""}
     assert raw["stringData"] == {"other": ""}
-    assert raw["metadata"]["annotations"] == {"kept": "yes"}
     assert raw["type"] == "Opaque"
     assert b"c2VjcmV0" not in found.raw
     assert json.loads(read(manifest(annotations=None) | {"data": None}, SECRET).raw)["data"] == {}
+
+
+def test_annotations_of_secrets_keep_their_values_only_where_these_tell_nothing() -> None:
+    telling = (
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "kapp.k14s.io/original",
+        "kopf.zalando.org/last-handled-configuration",
+        "banzaicloud.com/last-applied",
+        "objectset.rio.cattle.io/applied",
+        "whatever.comes.next/password",
+        "",
+    )
+    harmless = {"meta.helm.sh/release-name": "portal", "cert-manager.io/common-name": "portal.example.com"}
+    annotations = dict.fromkeys(telling, '{"data":{"password":"c2VjcmV0"}}') | harmless
+    document = manifest(annotations=annotations, labels={"kept": "yes"}) | {"data": {"password": "c2VjcmV0"}}
+    found = read(document, SECRET)
+    assert json.loads(found.raw)["metadata"]["annotations"] == dict.fromkeys(telling, "") | harmless
+    assert b"c2VjcmV0" not in found.raw
+    assert json.loads(found.labels) == {"kept": "yes"}
+    assert json.loads(read_object(json.dumps(document).encode(), SECRET, secret_data=True).raw) == document
+    assert json.loads(read(document).raw) == document, "it is no Secret"
+
+
+def test_that_characters_of_a_secret_were_replaced_is_still_said() -> None:
+    raw = json.dumps(manifest(annotations={"note": "a\0b"})).encode()
+    assert json.loads(read_object(raw, SECRET).raw)["metadata"]["annotations"] == {
+        "note": "",
+        SANITISED: "1 characters replaced",
+    }
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"a": None}, {"a": {"b": "c2VjcmV0"}}, {"a": ["c2VjcmV0"]}])
+def test_annotations_of_a_secret_that_are_no_texts(annotations: Any) -> None:
+    found = read(manifest(annotations=annotations), SECRET)
+    assert json.loads(found.raw)["metadata"]["annotations"] == dict.fromkeys(annotations or {}, "")
+
+
+def test_the_annotations_that_keep_their_values_are_those_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
+    listed = page.partition("These annotations keep theirs:")[2].partition("\nRows")[0].split()
+    assert {*listed, SANITISED} == SECRET_ANNOTATIONS
