@@ -212,9 +212,13 @@ class AuthSettings(_Group):
         None, alias="JWT_AUDIENCE", description="what the `aud` claim of a token must contain; absent: not checked"
     )
     username_claim: str | None = Field(
-        None, alias="JWT_USERNAME_CLAIM", description="claim that names the user; absent: `username`, else `sub`"
+        None,
+        alias="JWT_USERNAME_CLAIM",
+        description="claim that names the user, or path to it (`a.b`); absent: `username`, else `sub`",
     )
-    groups_claim: str = Field("groups", alias="JWT_GROUPS_CLAIM", description="claim that lists the user's groups")
+    groups_claim: str = Field(
+        "groups", alias="JWT_GROUPS_CLAIM", description="claim that lists the user's groups, or path to it"
+    )
 
     def require_token_keys(self) -> None:
         """Raises ConfigError when nothing says which keys tokens are verified with, or two things at once."""

@@ -5,6 +5,8 @@ Reasons are those of Kubernetes' `metav1.StatusReason`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class PresenterError(Exception):
     """Whatever this service can say about what went wrong. The message tells the reader what to do."""
@@ -35,10 +37,17 @@ class BadRequest(PresenterError):
 
 
 class Unauthorized(PresenterError):
-    """No token, or one that cannot be trusted."""
+    """No token, or one that cannot be trusted.
+
+    `error` is what is wrong with the one that came, as RFC 6750 §3.1 calls it; None: none came.
+    """
 
     status = 401
     reason = "Unauthorized"
+
+    def __init__(self, message: str, *, error: Literal["invalid_request", "invalid_token"] | None = "invalid_token"):
+        super().__init__(message)
+        self.error = error
 
 
 class Forbidden(PresenterError):

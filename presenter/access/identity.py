@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import warnings
@@ -16,7 +17,15 @@ from typing import Any, TypeGuard
 import jwt
 from jwt.algorithms import AllowedPublicKeys
 
-from presenter.access.keys import ALGORITHMS, KeySet, KeySource, fetch_issuer, fetch_jwks
+from presenter.access.keys import (
+    ALGORITHMS,
+    MAX_FITTING,
+    KeySet,
+    KeySource,
+    fetch_issuer,
+    fetch_jwks,
+    spellings,
+)
 from presenter.config import AuthSettings
 from presenter.errors import Unauthorized
 
@@ -29,8 +38,11 @@ AUTHENTICATED = "system:authenticated"
 _ANONYMOUS = "system:anonymous"
 _WHETHER_AUTHENTICATED = frozenset({AUTHENTICATED, "system:unauthenticated"})
 
-_LONGEST_TOKEN = 8192
+MAX_TOKEN = 32_768
+"""Characters of a token. Entra puts up to 200 groups into one, which makes 10,000; all headers together have 64 KiB."""
+
 _REMEMBERED_TOKENS = 1024
+_REMEMBERED_GROUPS = 100_000
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _END_OF_TIME = 253_402_300_800  # the year 10000: what lies beyond was not meant as seconds
 
@@ -72,7 +84,7 @@ class Authenticator:
         self._settings = settings
         self._sign_key = None if settings.sign_key is None else settings.require_sign_key()
         self._keys = keys
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._verified = _Remembered()
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Authenticator:
@@ -92,89 +104,143 @@ class Authenticator:
         cannot be told, since the published keys could not be fetched yet.
         """
         token = _bearer(headers)
-        verified = self._recall(token)
-        if verified is None:
+        # Not by the token itself, which whoever reads this memory could use.
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        verified = self._verified.get(digest)
+        if verified is None or not self._holds(verified):
             verified = await self._verify(token)
-            self._verified[token] = verified
-            if len(self._verified) > _REMEMBERED_TOKENS:
-                self._verified.popitem(last=False)
+            self._verified.put(digest, verified)
         if time.time() >= verified.expires_at + LEEWAY_SECONDS:
-            self._verified.pop(token, None)
+            self._verified.forget(digest)
             raise Unauthorized("the token has expired")
         return verified.identity
 
-    def _recall(self, token: str) -> _Verified | None:
-        verified = self._verified.get(token)
-        if verified is None:
-            return None
-        if self._keys is not None and verified.keys is not None and verified.keys is not self._keys.held():
-            return None
-        self._verified.move_to_end(token)
-        return verified
+    def _holds(self, verified: _Verified) -> bool:
+        """Whether the keys that a token was verified with are still those that are published."""
+        return self._keys is None or verified.keys is None or verified.keys is self._keys.held()
 
     async def _verify(self, token: str) -> _Verified:
         algorithm, kid = _algorithm_and_kid(token)
         keys = None
         if algorithm == SHARED_KEY_ALGORITHM and self._sign_key is not None:
-            claims = self._claims(token, algorithm, self._sign_key, self._settings.issuer)
+            claims = self._claims(
+                token, algorithm, [self._sign_key], "the shared key (SIGN_KEY)", self._settings.issuer
+            )
         elif algorithm in ALGORITHMS and self._keys is not None:
             keys = await self._keys.current(algorithm, kid)
+            fitting = keys.fitting(algorithm, kid)
+            named = f"its `alg` {algorithm}" + ("" if kid is None else f" and `kid` {_shown(kid)}")
+            if not fitting:
+                raise _untrusted(f"no published key fits {named}")
+            if len(fitting) > MAX_FITTING:
+                raise _untrusted(f"{len(fitting)} published keys fit {named}: no more than {MAX_FITTING} are tried")
+            candidates = [key.public for key in fitting]
             issuer = self._settings.oidc_issuer or self._settings.issuer
-            claims = self._claims(token, algorithm, keys.only(algorithm, kid).public, issuer)
+            claims = self._claims(token, algorithm, candidates, f"any published key that fits {named}", issuer)
         else:
             shared = [SHARED_KEY_ALGORITHM] if self._sign_key is not None else []
             published = ALGORITHMS if self._keys is not None else []
             allowed = ", ".join([*shared, *published])
-            raise Unauthorized(f"the token cannot be trusted: its `alg` is not one that is accepted here: {allowed}")
+            raise _untrusted(f"its `alg` is not one that is accepted here: {allowed}")
         identity = Identity.of(self._username(claims), self._groups(claims))
         return _Verified(identity, float(claims["exp"]), keys)
 
     def _claims(
+        self, token: str, algorithm: str, keys: Sequence[bytes | AllowedPublicKeys], by: str, issuer: str | None
+    ) -> Mapping[str, Any]:
+        """The claims of a token that one of the keys has signed (`by`: which they are), and that holds here and now."""
+        failure = f"Signature verification failed with {by}"
+        for key in keys:
+            try:
+                claims = self._decoded(token, algorithm, key, issuer)
+            except jwt.InvalidSignatureError:
+                continue  # the name of a key may stand for several, and none for any
+            except jwt.InvalidKeyError as error:
+                failure = str(error)  # it is too short
+                continue
+            except jwt.ExpiredSignatureError as error:
+                raise Unauthorized("the token has expired") from error
+            except jwt.InvalidIssuerError as error:
+                raise _untrusted(f"its claim `iss` is {_said(token, 'iss')}: allowed is {_shown(issuer)}") from error
+            except jwt.InvalidAudienceError as error:
+                audience = _shown(self._settings.audience)
+                raise _untrusted(f"its claim `aud` is {_said(token, 'aud')}: {audience} must be in it") from error
+            except jwt.PyJWTError as error:
+                raise _untrusted(str(error)) from error
+            for claim in ("exp", "nbf", "iat"):
+                if claim in claims and not _is_time(claims[claim]):
+                    raise _untrusted(f"its claim `{claim}` is no time in seconds since 1970")
+            return claims
+        raise _untrusted(failure)
+
+    def _decoded(
         self, token: str, algorithm: str, key: bytes | AllowedPublicKeys, issuer: str | None
     ) -> Mapping[str, Any]:
-        try:
-            with warnings.catch_warnings():
-                # How long the shared key is was decided by whoever signs; the start-up log says when it is short.
-                warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
-                claims: Mapping[str, Any] = jwt.decode(
-                    token,
-                    key,
-                    algorithms=[algorithm],
-                    issuer=issuer,
-                    audience=self._settings.audience,
-                    leeway=LEEWAY_SECONDS,
-                    options={
-                        "require": ["exp"],
-                        "verify_aud": self._settings.audience is not None,
-                        "verify_sub": False,
-                        "verify_jti": False,
-                        "enforce_minimum_key_length": algorithm != SHARED_KEY_ALGORITHM,
-                    },
-                )
-        except jwt.ExpiredSignatureError as error:
-            raise Unauthorized("the token has expired") from error
-        except jwt.PyJWTError as error:
-            raise _untrusted(error) from error
-        for claim in ("exp", "nbf", "iat"):
-            if claim in claims and not _is_time(claims[claim]):
-                raise Unauthorized(f"the token cannot be trusted: its claim `{claim}` is no time in seconds since 1970")
+        with warnings.catch_warnings():
+            # How long the shared key is was decided by whoever signs; the start-up log says when it is short.
+            warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
+            claims: Mapping[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=None if issuer is None else spellings(issuer),
+                audience=self._settings.audience,
+                leeway=LEEWAY_SECONDS,
+                options={
+                    "require": ["exp"],
+                    "verify_aud": self._settings.audience is not None,
+                    "verify_sub": False,
+                    "verify_jti": False,
+                    "enforce_minimum_key_length": algorithm != SHARED_KEY_ALGORITHM,
+                },
+            )
         return claims
 
     def _username(self, claims: Mapping[str, Any]) -> str:
         wanted = [self._settings.username_claim] if self._settings.username_claim is not None else ["username", "sub"]
-        username = next((claims[claim] for claim in wanted if claims.get(claim) is not None), None)
+        username = next((value for claim in wanted if (value := _claim(claims, claim)) is not None), None)
         if not _is_text(username) or not username:
             names = " or ".join(f"`{claim}`" for claim in wanted)
             raise Unauthorized(f"the token names no user: its claim {names} must be a non-empty string")
+        if self._settings.username_claim == "email" and claims.get("email_verified", True) is not True:
+            raise Unauthorized("the token names no user: its claim `email_verified` says that `email` may be another's")
         return username
 
     def _groups(self, claims: Mapping[str, Any]) -> frozenset[str]:
-        groups = claims.get(self._settings.groups_claim)
-        if groups is None:
+        groups = _claim(claims, self._settings.groups_claim)
+        if groups is None or groups == "":
             return frozenset()
-        if not isinstance(groups, list) or not all(_is_text(group) for group in groups):
-            raise Unauthorized(f"the token's claim `{self._settings.groups_claim}` is not a list of strings")
-        return frozenset(groups)
+        listed = [groups] if isinstance(groups, str) else groups
+        if not isinstance(listed, list) or not all(_is_text(group) for group in listed):
+            name = self._settings.groups_claim
+            raise Unauthorized(f"the token's claim `{name}` is {_shown(groups)}: allowed is a list of strings, or one")
+        return frozenset(listed)
+
+
+class _Remembered:
+    """Tokens that were verified, by their digests; those that came last longest ago are forgotten first."""
+
+    def __init__(self) -> None:
+        self._tokens: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._groups = 0
+
+    def get(self, digest: bytes) -> _Verified | None:
+        verified = self._tokens.get(digest)
+        if verified is not None:
+            self._tokens.move_to_end(digest)
+        return verified
+
+    def put(self, digest: bytes, verified: _Verified) -> None:
+        self.forget(digest)
+        self._tokens[digest] = verified
+        self._groups += len(verified.identity.groups)
+        while len(self._tokens) > _REMEMBERED_TOKENS or self._groups > _REMEMBERED_GROUPS:
+            self.forget(next(iter(self._tokens)))
+
+    def forget(self, digest: bytes) -> None:
+        verified = self._tokens.pop(digest, None)
+        if verified is not None:
+            self._groups -= len(verified.identity.groups)
 
 
 def token_for(settings: AuthSettings, username: str, groups: Sequence[str], ttl: timedelta) -> str:
@@ -211,18 +277,16 @@ def sign(
 
 
 def _bearer(headers: Sequence[str]) -> str:
-    if len(headers) != 1:
-        raise Unauthorized(
-            "there is more than one Authorization header"
-            if headers
-            else "no token: send the header `Authorization: Bearer <JWT>`"
-        )
+    if not headers:
+        raise Unauthorized("no token: send the header `Authorization: Bearer <JWT>`", error=None)
+    if len(headers) > 1:
+        raise Unauthorized("there is more than one Authorization header", error="invalid_request")
     scheme, _, token = headers[0].strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Unauthorized("the Authorization header is not `Bearer <JWT>`")
-    if len(token) > _LONGEST_TOKEN:
-        raise Unauthorized(f"the token is longer than {_LONGEST_TOKEN} characters")
+        raise Unauthorized("the Authorization header is not `Bearer <JWT>`", error="invalid_request")
+    if len(token) > MAX_TOKEN:
+        raise Unauthorized(f"the token has {len(token)} characters: allowed are {MAX_TOKEN}")
     return token
 
 
@@ -231,15 +295,33 @@ def _algorithm_and_kid(token: str) -> tuple[str, str | None]:
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
-        raise _untrusted(error) from error
+        raise _untrusted(str(error)) from error
     algorithm = header.get("alg")
     return algorithm if isinstance(algorithm, str) else "", header.get("kid")
 
 
-def _untrusted(error: jwt.PyJWTError) -> Unauthorized:
+def _said(token: str, claim: str) -> str:
+    """What is wrong in a token whose signature was verified before its claims."""
+    return _shown(jwt.decode(token, options={"verify_signature": False}).get(claim))
+
+
+def _claim(claims: Mapping[str, Any], name: str) -> Any:
+    """A claim by its name, or else by the path that its dots make: `realm_access.roles`. None: it is not there."""
+    if name in claims:
+        return claims[name]
+    outer, dot, inner = name.partition(".")
+    within = claims.get(outer)
+    return _claim(within, inner) if dot and isinstance(within, dict) else None
+
+
+def _untrusted(why: str) -> Unauthorized:
     # The library quotes the token, which may hold halves of characters (JSON's "\ud800") that cannot be answered.
-    said = str(error).encode(errors="backslashreplace").decode()
-    return Unauthorized(f"the token cannot be trusted: {said}")
+    return Unauthorized(f"the token cannot be trusted: {why.encode(errors='backslashreplace').decode()}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _is_time(value: object) -> bool:

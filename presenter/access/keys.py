@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from jwt.algorithms import AllowedPublicKeys
 
-from presenter.errors import Unauthorized, Unavailable
+from presenter.errors import Unavailable
 
 ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
     "RS256": ("RSA", None),
@@ -37,6 +37,8 @@ MAX_AGE_SECONDS = 300
 MIN_INTERVAL_SECONDS = 10
 TIMEOUT_SECONDS = 10
 MAX_BYTES = 1 << 20
+MAX_FITTING = 16
+"""So many keys are tried with one token; a set holds a few, of which one at a time signs."""
 
 _CHUNK = 1 << 16
 
@@ -69,15 +71,6 @@ class KeySet:
     def fitting(self, algorithm: str, kid: str | None) -> list[Key]:
         """The keys that a token with this `alg` and `kid` may have been signed with; any name does when it has none."""
         return [key for key in self.keys if algorithm in key.algorithms and kid in (None, key.kid)]
-
-    def only(self, algorithm: str, kid: str | None) -> Key:
-        """The one key that fits. Raises Unauthorized when there is none, or when it could be several."""
-        match self.fitting(algorithm, kid):
-            case [key]:
-                return key
-            case []:
-                raise Unauthorized("the token cannot be trusted: no key that is published fits its `alg` and `kid`")
-        raise Unauthorized("the token cannot be trusted: several keys fit it, and its `kid` does not tell which")
 
 
 class KeySource:
@@ -144,6 +137,12 @@ class KeySource:
             log.info("the keys of tokens changed", kids=[key.kid for key in keys.keys])
 
 
+def spellings(issuer: str) -> frozenset[str]:
+    """An issuer with and without a slash at its end: some providers have one in `iss`, and people leave it out."""
+    bare = issuer.removesuffix("/")
+    return frozenset({bare, f"{bare}/"})
+
+
 def fetch_jwks(url: str, timeout: float = TIMEOUT_SECONDS) -> KeySet:
     """The key set at a URL.
 
@@ -160,7 +159,7 @@ def fetch_issuer(issuer: str, timeout: float = TIMEOUT_SECONDS) -> KeySet:
     url = f"{issuer.removesuffix('/')}/.well-known/openid-configuration"
     try:
         provider = _decode(_get(url, timeout), _Provider)
-        if provider.issuer != issuer:
+        if provider.issuer not in spellings(issuer):
             raise ValueError(f"it is the document of the issuer {provider.issuer!r}, not of {issuer!r}")
         if issuer.startswith("https:") and not provider.jwks_uri.startswith("https:"):
             raise ValueError(f"its jwks_uri is {provider.jwks_uri!r}, which is not https as the issuer is")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from presenter.api.observed import observed
-from presenter.errors import PresenterError
+from presenter.errors import PresenterError, Unauthorized
 
 log = structlog.get_logger(__name__)
 
@@ -48,11 +49,19 @@ def failure(request: Request, error: PresenterError) -> Response:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
-    if error.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = _challenge(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", error=error.message, reason=error.reason)
     return _response(request, error.status, error.reason, error.message, headers)
+
+
+def _challenge(error: Unauthorized) -> str:
+    """What a 401 says in its header (RFC 6750 §3), where a description has neither quotes nor anything beyond ASCII."""
+    if error.error is None:
+        return "Bearer"
+    description = re.sub(r"[^ !#-\[\]-~]", "?", error.message.replace('"', "'"))
+    return f'Bearer error="{error.error}", error_description="{description}"'
 
 
 def bug(request: Request) -> Response:

@@ -158,7 +158,8 @@ async def test_a_key_that_the_token_brings_along(authenticator: Authenticator) -
 async def test_a_kid_that_is_something_else(authenticator: Authenticator, kid: str) -> None:
     for key in (VICTIM, ATTACKER):
         message = await refused(authenticator, key.token(header={"kid": kid}))
-        assert message == "the token cannot be trusted: no key that is published fits its `alg` and `kid`"
+        assert message.startswith("the token cannot be trusted: no published key fits its `alg` RS256 and `kid` ")
+        assert len(message) < 200
 
 
 @pytest.mark.parametrize("kid", [None, 1, True, [], ["first"], {"first": 1}])
@@ -175,7 +176,7 @@ async def test_a_header_that_must_be_understood(authenticator: Authenticator, he
 
 
 @pytest.mark.parametrize(
-    "header", [b"", b"{", b"[]", b'"HS256"', b"null", b"\xff\xfe", b'{"alg":' + b"[" * 5000, b"1" * 5000]
+    "header", [b"", b"{", b"[]", b'"HS256"', b"null", b"\xff\xfe", b'{"alg":' + b"[" * 24_000, b"1" * 24_000]
 )
 async def test_a_header_that_is_none(authenticator: Authenticator, header: bytes) -> None:
     assert "cannot be trusted" in await refused(authenticator, f"{encoded(header)}.{encoded(claims_of())}.AAAA")
@@ -261,8 +262,6 @@ async def test_not_exactly_one_authorization_header(authenticator: Authenticator
 @pytest.mark.parametrize(
     "groups",
     [
-        "system:masters",
-        "",
         0,
         1,
         True,
@@ -275,11 +274,13 @@ async def test_not_exactly_one_authorization_header(authenticator: Authenticator
         [{}],
         ["a", 1],
         ["\ud800"],
+        "\ud800",
     ],
 )
 async def test_groups_that_are_not_strings(authenticator: Authenticator, groups: object) -> None:
     for token in (signed(claims_of(groups=groups), KEY), VICTIM.token(groups=groups)):
-        assert "`groups` is not a list of strings" in await refused(authenticator, token)
+        message = await refused(authenticator, token)
+        assert message == f"the token's claim `groups` is {groups!r}: allowed is a list of strings, or one"
 
 
 async def test_a_user_whose_groups_changed_is_in_those_that_the_token_names(authenticator: Authenticator) -> None:
@@ -297,7 +298,8 @@ async def test_a_megabyte_of_token(authenticator: Authenticator, issuer: Issuer)
     signing = time.process_time() - started
     started = time.process_time()
     for token in tokens:
-        assert "longer than 8192 characters" in await refused(authenticator, token)
+        message = await refused(authenticator, token)
+        assert message == f"the token has {len(token)} characters: allowed are 32768"
     assert time.process_time() - started < max(0.1, signing), "it is not even read"
     assert issuer.asked == 0
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import re
+import tracemalloc
 from datetime import timedelta
+from uuid import UUID
 
 import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.access.identity import AUTHENTICATED, LEEWAY_SECONDS, Authenticator, Identity, sign, token_for
+from presenter.access.identity import AUTHENTICATED, LEEWAY_SECONDS, MAX_TOKEN, Authenticator, Identity, sign, token_for
 from presenter.config import AuthSettings
 from presenter.errors import ConfigError, Unauthorized
 from tests.access.issuer import ISSUED_BY_US, KEY, Clock, bearer, claims_of
@@ -89,7 +93,7 @@ async def test_the_issuer_matters_when_one_is_expected(issuer: str, holds: bool)
     if holds:
         assert (await authenticator.authenticate(token)).username == "alice"
     else:
-        with pytest.raises(Unauthorized, match="issuer"):
+        with pytest.raises(Unauthorized, match=r"its claim `iss` is 'krateo\.io': allowed is 'elsewhere'"):
             await authenticator.authenticate(token)
 
 
@@ -103,7 +107,8 @@ async def test_the_audience_may_be_one_or_several(audience: object) -> None:
     "audience", [None, "", [], "other", "presenter2", ["other"], {"presenter": 1}, 7, ["presenter", 7]]
 )
 async def test_a_token_for_somebody_else_is_refused(audience: object) -> None:
-    with pytest.raises(Unauthorized, match=r"[Aa]ud|claim format"):
+    said = r'missing the "aud" claim' if not audience else f"its claim `aud` is {audience!r}: 'presenter' must be in it"
+    with pytest.raises(Unauthorized, match=re.escape(said)):
         await shared(JWT_AUDIENCE="presenter").authenticate(signed(aud=audience))
     assert (await shared().authenticate(signed(aud=audience))).username == "alice", "unless nobody asks"
 
@@ -114,6 +119,76 @@ async def test_the_claims_may_have_other_names() -> None:
     assert await named.authenticate(signed(**claims)) == Identity(
         "alice@example.com", frozenset({"admins", AUTHENTICATED})
     )
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"realm_access": {"roles": ["admins"]}},
+        {"realm_access.roles": ["admins"], "realm_access": {"roles": ["others"]}},
+        {"realm_access": {"roles": "admins"}},
+    ],
+)
+async def test_a_claim_may_be_within_another(claims: dict[str, object]) -> None:
+    named = shared(JWT_USERNAME_CLAIM="user.name", JWT_GROUPS_CLAIM="realm_access.roles")
+    identity = await named.authenticate(signed(**claims, user={"name": "bob"}))
+    assert identity == Identity("bob", frozenset({"admins", AUTHENTICATED}))
+
+
+@pytest.mark.parametrize("within", [None, "x", [], {}, {"roles": None}, {"roles": ""}, {"other": ["admins"]}])
+async def test_who_has_no_such_claim_is_in_no_group(within: object) -> None:
+    named = shared(JWT_GROUPS_CLAIM="realm_access.roles")
+    assert (await named.authenticate(signed(realm_access=within))).groups == {AUTHENTICATED}
+    with pytest.raises(Unauthorized, match=r"names no user: its claim `realm_access\.name` must be"):
+        await shared(JWT_USERNAME_CLAIM="realm_access.name").authenticate(signed(realm_access=within))
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"), [("devs", {"devs"}), ("devs ops", {"devs ops"}), ("", set()), ([], set())]
+)
+async def test_one_group_may_be_a_text(groups: object, expected: set[str]) -> None:
+    assert (await shared().authenticate(signed(groups=groups))).groups == expected | {AUTHENTICATED}
+
+
+async def test_an_address_that_is_not_verified_is_nobody() -> None:
+    """As kube-apiserver has it: else whoever may sign up could be anybody."""
+    by_address = shared(JWT_USERNAME_CLAIM="email")
+    for verified in (None, True):  # None: the issuer does not say
+        token = signed(email="alice@example.com", email_verified=verified)
+        assert (await by_address.authenticate(token)).username == "alice@example.com"
+    for wrong in (False, "true", 1, "false"):
+        with pytest.raises(Unauthorized, match="`email_verified`"):
+            await by_address.authenticate(signed(email="alice@example.com", email_verified=wrong))
+    assert (await shared().authenticate(signed(email="x", email_verified=False))).username == "alice"
+
+
+async def test_a_token_with_two_hundred_groups() -> None:
+    """As Entra sends it: each group by an id of 36 characters."""
+    groups = [str(UUID(int=number)) for number in range(200)]
+    token = sign(KEY, "alice", groups, HOUR)
+    assert 10_000 < len(token) < MAX_TOKEN
+    assert (await shared().authenticate(bearer(token))).groups == {*groups, AUTHENTICATED}
+
+
+async def test_a_token_that_is_too_long_is_not_even_read() -> None:
+    with pytest.raises(Unauthorized, match="cannot be trusted"):
+        await shared().authenticate(bearer("A" * MAX_TOKEN))
+    with pytest.raises(Unauthorized, match=f"the token has {MAX_TOKEN + 1} characters: allowed are {MAX_TOKEN}"):
+        await shared().authenticate(bearer("A" * (MAX_TOKEN + 1)))
+
+
+async def test_what_is_remembered_of_tokens_is_bounded() -> None:
+    authenticator = shared()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(120):
+            groups = [f"{number}-{group}" for group in range(2_000)]
+            await authenticator.authenticate(bearer(sign(KEY, f"user-{number}", groups, HOUR)))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 20 * 2**20, "all of them would be 35 MiB"
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_claim_that_was_named_has_no_stand_in() -> None:

@@ -112,9 +112,47 @@ async def test_a_token_without_a_name_of_its_key_is_for_the_only_one_that_fits(i
     issuer.publish(FIRST, SigningKey("curve", "ES256"))
     nameless = SigningKey(None).token()
     assert await accepted(Authenticator.of(issuer.settings()), nameless)
+
+
+@pytest.mark.parametrize("signer", [0, 1, 2])
+async def test_a_token_without_a_name_of_its_key_may_be_of_any_that_fits(issuer: Issuer, signer: int) -> None:
+    keys = [SigningKey(f"key-{number}", number=number) for number in range(3)]
+    issuer.publish(*keys)
+    authenticator = Authenticator.of(issuer.settings())
+    assert await accepted(authenticator, SigningKey(None, number=signer).token())
+    with pytest.raises(Unauthorized, match=r"failed with any published key that fits its `alg` RS256$"):
+        await authenticator.authenticate(bearer(SigningKey(None, number=3).token()))
+    with pytest.raises(Unauthorized, match=r"no published key fits its `alg` ES256$"):
+        await authenticator.authenticate(bearer(SigningKey(None, "ES256").token()))
+
+
+async def test_no_more_than_a_few_keys_are_tried(issuer: Issuer) -> None:
+    issuer.publish(*(SigningKey(f"key-{number}") for number in range(17)))
+    authenticator = Authenticator.of(issuer.settings())
+    assert await accepted(authenticator, SigningKey("key-16").token())
+    with pytest.raises(Unauthorized, match="17 published keys fit its `alg` RS256: no more than 16 are tried"):
+        await authenticator.authenticate(bearer(SigningKey(None).token()))
+
+
+async def test_a_key_that_is_listed_twice_is_one(issuer: Issuer) -> None:
+    issuer.publish(FIRST, FIRST)
+    assert await accepted(Authenticator.of(issuer.settings()), FIRST.token())
+
+
+async def test_a_name_may_stand_for_several_keys(issuer: Issuer) -> None:
+    """As while one follows the other under the same name."""
+    weak, later = SigningKey(kind="RSA of 1024 bits"), SigningKey("first", number=1)
+    issuer.publish(weak, FIRST, later)
+    authenticator = Authenticator.of(issuer.settings())
+    assert await accepted(authenticator, FIRST.token())
+    assert await accepted(authenticator, later.token())
+    assert not await accepted(authenticator, SigningKey("first", number=2).token())
+
+
+async def test_the_claims_of_a_token_that_one_of_several_keys_signed_count(issuer: Issuer) -> None:
     issuer.publish(FIRST, SECOND)
-    with pytest.raises(Unauthorized, match="several keys fit it"):
-        await Authenticator.of(issuer.settings()).authenticate(bearer(nameless))
+    with pytest.raises(Unauthorized, match="the token has expired"):
+        await Authenticator.of(issuer.settings()).authenticate(bearer(SigningKey(None, number=1).token(exp=1)))
 
 
 async def test_two_keys_of_one_name_are_told_apart_by_what_they_are(issuer: Issuer) -> None:
@@ -150,6 +188,14 @@ async def test_the_keys_of_an_issuer_are_discovered(issuer: Issuer, path: str) -
         assert not await accepted(authenticator, FIRST.token(iss=wrong))
 
 
+@pytest.mark.parametrize(("configured", "published"), [("", "/"), ("/", ""), ("/realms/a", "/realms/a/")])
+async def test_an_issuer_may_be_written_without_its_slash(issuer: Issuer, configured: str, published: str) -> None:
+    issuer.publish(FIRST)
+    issuer.document["issuer"] = issuer.url + published
+    authenticator = Authenticator.of(issuer.settings(JWKS_URL=None, OIDC_ISSUER=issuer.url + configured))
+    assert await accepted(authenticator, FIRST.token(iss=issuer.url + published))
+
+
 async def test_the_tokens_of_the_shared_key_have_an_issuer_of_their_own(issuer: Issuer) -> None:
     issuer.publish(FIRST)
     variables = {"JWKS_URL": None, "OIDC_ISSUER": issuer.url, "SIGN_KEY": ISSUED_BY_US, "JWT_ISSUER": "krateo.io"}
@@ -164,8 +210,13 @@ async def test_the_tokens_of_the_shared_key_have_an_issuer_of_their_own(issuer: 
 async def test_the_issuer_of_a_key_set_is_checked_when_it_is_set(issuer: Issuer) -> None:
     issuer.publish(FIRST)
     authenticator = Authenticator.of(issuer.settings(JWT_ISSUER="https://issuer.example"))
-    assert await accepted(authenticator, FIRST.token(iss="https://issuer.example"))
-    assert not await accepted(authenticator, FIRST.token(iss="https://issuer.example/"))
+    for right in ("https://issuer.example", "https://issuer.example/"):
+        assert await accepted(authenticator, FIRST.token(iss=right))
+    for wrong in ("https://issuer.example//", "https://issuer.example.evil", "https://issuer.example/x", "", None):
+        with pytest.raises(
+            Unauthorized, match=r"`iss` is .*: allowed is 'https://issuer.example'$|missing the \"iss\""
+        ):
+            await authenticator.authenticate(bearer(FIRST.token(iss=wrong)))
 
 
 @pytest.mark.parametrize(
