@@ -207,7 +207,10 @@ class ListParameters(_Parameters):
         None, "Name, exactly. Not together with `name_contains`.", SHORT_TEXT, "fireworks-panel"
     )
     name_contains: _Text | None = _parameter(
-        None, "Part of the name, in upper or lower case. Not together with `name`.", SHORT_TEXT, "fireworks"
+        None,
+        "Part of the name: A to Z in either case, other characters as they are. Not together with `name`.",
+        SHORT_TEXT,
+        "fireworks",
     )
     labels: Annotated[dict[str, str], BeforeValidator(_labels)] | None = _parameter(
         None,
