@@ -46,6 +46,8 @@ from tests.rbac.objects import (
 )
 from tests.realcluster import ADMIN, ControlPlane, control_plane
 
+pytestmark = pytest.mark.timeout(300)
+
 SEED = 20260301
 ROUNDS, REVIEWS, REQUESTS = 12, 600, 400
 KEY = "a key for these tests only, of 256 bits or more"
