@@ -22,6 +22,7 @@ TESTED_ELSEWHERE = {
 NO_VARIABLES = {
     *("AUTHN_NS", "OTEL_ENABLED", "OTEL_EXPORT_INTERVAL"),  # of the Go services, in docs/migrating.md
     "GLOBAL_UID",  # of a shell, in docs/api.md
+    "KUBEBUILDER_ASSETS",  # of the tests, in CONTRIBUTING.md
     "JWT_SIGN_KEY",  # a key of a Secret, in an example of the chart
     *("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"),  # of PostgreSQL's image
 }
