@@ -111,6 +111,10 @@ class LeaseLost(Unavailable):
     """Another process leads now: this one may not write."""
 
 
+class UnknownCluster(Unavailable):
+    """Which cluster an API server is cannot be told, so that nothing it says may be stored beside what is known."""
+
+
 class SchemaOutdated(Unavailable):
     """The database's schema is not the one this version works with; `presenter migrate` brings it there."""
 

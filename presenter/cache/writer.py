@@ -19,7 +19,7 @@ from presenter.cache import writes
 from presenter.cache.lease import fence, lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.unstorable import UNSTORABLE, storable
-from presenter.errors import DatabaseUnavailable
+from presenter.errors import DatabaseUnavailable, UnknownCluster
 from presenter.resource import (
     ALL_NAMESPACES,
     RBAC_GROUP,
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 log = structlog.get_logger(__name__)
+
+UNKNOWN = ""
+"""The uid of a cluster that cannot be told: no identity, and so neither equal to one nor another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Writer:
         self._turn = asyncio.Lock()
         self._lists: dict[Watch, _List] = {}
         self._committed: dict[Watch, str] = {}
+        self._opened: tuple[str, list[str], bool] | None = None
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -109,15 +113,22 @@ class Writer:
 
         `watch` are the patterns of WATCH; `secret_data` says whether the values of Secrets are kept. Another cluster
         behind the same name begins a new epoch: nothing is resumed, and lower resourceVersions win. So do Secrets when
-        their values are to be kept, or no longer, or when an earlier version kept more of them.
+        their values are to be kept, or no longer, or when an earlier version kept more of them. A cluster that was
+        UNKNOWN gets its uid, and nothing else changes.
+
+        Raises UnknownCluster when the uid is UNKNOWN and that of the cluster so named is not.
         """
         async with self._transaction() as connection:
             before = await connection.fetchrow(writes.CLUSTER, self._cluster)
-            await connection.execute(writes.OPEN_CLUSTER, self._cluster, uid, list(watch), secret_data)
-            if before is not None and before["uid"] != uid:
-                log.warning(
-                    "another cluster answers under this name", cluster=self._cluster, was=before["uid"], now=uid
+            known = UNKNOWN if before is None else before["uid"]
+            if known and not uid:
+                raise UnknownCluster(
+                    f"nothing is stored of cluster {self._cluster} as long as its account may not `get` the namespace "
+                    f"kube-system: whether it still is the cluster with the uid {known} cannot be told"
                 )
+            await connection.execute(writes.OPEN_CLUSTER, self._cluster, uid, list(watch), secret_data)
+            if known not in (UNKNOWN, uid):
+                log.warning("another cluster answers under this name", cluster=self._cluster, was=known, now=uid)
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, None)
             elif before is not None and (
                 before["secret_data"] != secret_data
@@ -125,6 +136,17 @@ class Writer:
             ):
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, "secrets")
             await connection.execute(writes.ANNOUNCE)
+            others = await connection.fetch(writes.OTHER_NAMES, self._cluster, uid) if uid and uid != known else ()
+        self._opened = (uid, list(watch), secret_data)
+        for other in others:
+            log.warning("the same cluster is here under another name too", cluster=self._cluster, other=other["name"])
+
+    async def is_open(self, type_ids: Collection[int]) -> bool:
+        """Whether the database has the cluster as it was opened, and these types: one that was restored may not."""
+        if self._opened is None:
+            return False
+        async with self._pool.connection() as connection:
+            return bool(await connection.fetchval(writes.IS_OPEN, self._cluster, *self._opened, list(type_ids)))
 
     async def known_types(self) -> list[ResourceType]:
         """The types the cache has of this cluster, from this run or an earlier one."""
@@ -168,11 +190,14 @@ class Writer:
             await connection.execute(writes.ANNOUNCE)
 
     async def discovered(self) -> None:
-        """Say that every type the cluster has and WATCH selects has been declared."""
+        """Say that every type the cluster has and WATCH selects has been declared. What is known costs nothing."""
         async with self._transaction() as connection:
-            await connection.execute(writes.DISCOVERED, self._cluster)
-            await connection.execute(writes.COMPLETED, self._cluster)
-            await connection.execute(writes.ANNOUNCE)
+            news = [
+                await connection.execute(writes.DISCOVERED, self._cluster),
+                await connection.execute(writes.COMPLETED, self._cluster),
+            ]
+            if any(map(_count, news)):
+                await connection.execute(writes.ANNOUNCE)
 
     # -- how far a watch is --------------------------------------------------------------------------------------------
 

@@ -10,10 +10,19 @@ CATALOG_CHANNEL = "presenter_catalog"
 OPEN_CLUSTER = """
 INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,
-    discovered_at = CASE WHEN known.uid = excluded.uid AND known.watch = excluded.watch THEN known.discovered_at END,
-    completed_at = CASE WHEN known.uid = excluded.uid THEN known.completed_at END
+    discovered_at = CASE WHEN known.uid IN ('', excluded.uid) AND known.watch = excluded.watch
+        THEN known.discovered_at END,
+    completed_at = CASE WHEN known.uid IN ('', excluded.uid) THEN known.completed_at END
 """
 CLUSTER = "SELECT uid, secret_data FROM clusters WHERE name = $1 FOR UPDATE"
+OTHER_NAMES = "SELECT name FROM clusters WHERE name <> $1 AND uid = $2"
+IS_OPEN = """
+SELECT EXISTS (SELECT FROM clusters WHERE name = $1 AND uid = $2 AND watch = $3 AND secret_data = $4)
+    AND NOT EXISTS (
+        SELECT FROM unnest($5::integer[]) AS type (id)
+        WHERE NOT EXISTS (SELECT FROM resource_types t WHERE t.cluster = $1 AND t.id = type.id)
+    )
+"""
 
 # Whether an earlier version kept more of a Secret's annotations than those whose values may be.
 TELLING_SECRETS = """
@@ -64,7 +73,7 @@ FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
 FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
 TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
 
-DISCOVERED = "UPDATE clusters SET discovered_at = coalesce(discovered_at, clock_timestamp()) WHERE name = $1"
+DISCOVERED = "UPDATE clusters SET discovered_at = clock_timestamp() WHERE name = $1 AND discovered_at IS NULL"
 COMPLETED = """
 UPDATE clusters SET completed_at = clock_timestamp()
 WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT EXISTS (

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import structlog
 
 from presenter.cache.comparison import Comparisons
-from presenter.cache.writer import Writer
+from presenter.cache.writer import UNKNOWN, Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
 from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 class _Running:
     """What runs for one type: a reflector for every watch in a task of its own, and the tasks that look after them."""
 
+    id: int
     type: ResourceType
     reflectors: dict[asyncio.Task[None], Reflector]
     others: list[asyncio.Task[None]]
@@ -81,7 +82,6 @@ class Supervisor:
         self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data)
         self._settling = 0
         self._cluster_uid: str | None = None
-        self._discovered = False
         self._leftover: dict[str, ResourceType] = {}
         self._running: dict[str, _Running] = {}
         self._told: str | None = None
@@ -105,12 +105,10 @@ class Supervisor:
     async def _look(self) -> None:
         """One look at the cluster: which is it, which types has it, who must run. Safe to repeat."""
         cluster_uid = await self._identify()
-        if cluster_uid != self._cluster_uid:
+        if cluster_uid != self._cluster_uid or not await self._writer.is_open(self._type_ids()):
             await self._open(cluster_uid)
         await self._reconcile(await self._discovery.read())
-        if not self._discovered:
-            await self._writer.discovered()
-            self._discovered = True
+        await self._writer.discovered()
 
     async def _pause(self) -> None:
         """Wait for the next look: a while, or until something hints at other types, which show a bit late."""
@@ -127,14 +125,19 @@ class Supervisor:
     # -- which cluster ---------------------------------------------------------------------------------------
 
     async def _identify(self) -> str:
+        """The cluster's uid. It is UNKNOWN as long as the API server does not tell this account.
+
+        Once it was known, nothing else will do: no type is begun with or forgotten by the word of an unknown cluster.
+        """
         try:
             return await self._client.cluster_uid()
-        except ClusterForbidden as error:
-            if error.code == HTTPStatus.UNAUTHORIZED:
+        except (ClusterForbidden, ClusterNotFound) as error:
+            if error.code == HTTPStatus.UNAUTHORIZED or self._cluster_uid:
                 raise
             if self._cluster_uid is None:
                 log.warning("another cluster behind the same address would go unnoticed", error=str(error))
-            return self._cluster_uid or ""
+                self._settling = SETTLING_ROUNDS  # the right may be about to be given
+            return UNKNOWN
 
     async def _open(self, cluster_uid: str) -> None:
         await self._stop_all()
@@ -182,6 +185,9 @@ class Supervisor:
         self._running[resource_type.name] = self._start(resource_type, watches)
         self._leftover.pop(resource_type.name, None)
 
+    def _type_ids(self) -> list[int]:
+        return [running.id for running in self._running.values()]
+
     def _scope(self, resource_type: ResourceType) -> tuple[str, ...]:
         return self._namespaces if resource_type.namespaced and self._namespaces else (ALL_NAMESPACES,)
 
@@ -207,7 +213,7 @@ class Supervisor:
     # -- who runs --------------------------------------------------------------------------------------------
 
     def _start(self, resource_type: ResourceType, watches: Sequence[Watch]) -> _Running:
-        running = _Running(resource_type, {}, [])
+        running = _Running(watches[0].type_id, resource_type, {}, [])
         for watch in watches:
             reflector = Reflector(self._shared, watch)
             running.reflectors[asyncio.create_task(reflector.run(), name=f"watch {watch}")] = reflector

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 import structlog
 
 from presenter.cache.pool import Address
+from presenter.cache.writer import Writer
+from presenter.sandbox import Cluster, Sandbox
 from tests.eventually import eventually
 from tests.kube.world import CONFIG_MAPS, CRDS, LEAST_RIGHTS, World, crd, custom
 
@@ -196,3 +199,118 @@ async def test_without_rights_to_identify_the_cluster(world: World) -> None:
     world.sandbox.faults.refuse(403, verb="get", resource="namespaces")
     async with world.following(CONFIG_MAPS):
         await world.in_sync(CONFIG_MAPS)
+
+
+# -- which cluster it is -------------------------------------------------------------------------------------
+
+
+async def cluster(world: World) -> tuple[str, bool, bool]:
+    """What is recorded: the uid, and whether everything is discovered and was once complete."""
+    async with world.pool.connection() as connection:
+        row = await connection.fetchrow("SELECT uid, discovered_at, completed_at FROM clusters")
+    return ("", False, False) if row is None else (row[0], row[1] is not None, row[2] is not None)
+
+
+async def ready(world: World) -> None:
+    """Wait until this cluster is recorded, and complete."""
+    uid = world.sandbox.cluster.uid
+    await eventually(lambda: cluster(world), lambda row: row == (uid, True, True))
+
+
+async def test_an_identity_that_is_refused_at_first_is_learnt_without_listing_again(world: World) -> None:
+    world.put("one")
+    refusal = world.sandbox.faults.refuse(403, verb="get", resource="namespaces")
+    async with world.following(CONFIG_MAPS):
+        await eventually(lambda: cluster(world), lambda row: row == ("", True, True))
+        world.sandbox.faults.remove(refusal)
+        await ready(world)
+        world.put("two")
+        await world.in_sync(CONFIG_MAPS)
+        assert (await world.state(CONFIG_MAPS, "live")).lists == 1
+
+
+@pytest.mark.parametrize("code", [403, 404, 500, 503])
+async def test_a_known_cluster_is_left_as_it_is_until_it_is_identified(world: World, code: int) -> None:
+    world.put("one")
+    async with world.following(CONFIG_MAPS):
+        await ready(world)
+        await world.in_sync(CONFIG_MAPS)
+    before = await world.watches(CONFIG_MAPS), await world.cached(CONFIG_MAPS)
+    world.put("two")
+    refusal = world.sandbox.faults.refuse(code, verb="get", resource="namespaces")
+    with structlog.testing.capture_logs() as logs:
+        async with world.following(CONFIG_MAPS):
+            await world.sandbox.requests.seen(5, verb="get", resource="namespaces", status=code)
+            assert (await world.watches(CONFIG_MAPS), await world.cached(CONFIG_MAPS)) == before
+            assert await cluster(world) == (world.sandbox.cluster.uid, True, True)
+            world.sandbox.faults.remove(refusal)
+            await world.in_sync(CONFIG_MAPS)
+            assert (await world.state(CONFIG_MAPS, "live")).lists == 1
+    told = [str(log["error"]) for log in logs if log["event"] == "cluster cannot be followed"]
+    assert len(told) == 1
+    assert "kube-system" in told[0]
+
+
+async def test_no_type_comes_or_goes_by_the_word_of_a_cluster_that_cannot_be_identified(world: World) -> None:
+    install(world)
+    async with world.following("*.example.com", CONFIG_MAPS):
+        await world.in_sync(ANVILS, CONFIG_MAPS)
+        refusal = world.sandbox.faults.refuse(403, verb="get", resource="namespaces")
+        await world.sandbox.requests.seen(1, verb="get", resource="namespaces", status=403)
+        world.sandbox.cluster.delete(CRDS, ANVILS)
+        install(world, "rockets", "Rocket")
+        world.put("one")
+        await world.in_sync(CONFIG_MAPS)
+        await world.sandbox.requests.seen(4, verb="get", resource="namespaces", status=403)
+        assert await known(world) == {ANVILS, CONFIG_MAPS}
+        world.sandbox.faults.remove(refusal)
+        await become(world, ROCKETS, CONFIG_MAPS)
+
+
+async def test_another_cluster_behind_the_url_becomes_ready_by_itself(world: World) -> None:
+    world.put("old")
+    async with world.following(CONFIG_MAPS):
+        await ready(world)
+        port = int(world.sandbox.url.rpartition(":")[2])
+        await world.sandbox.stop()
+        async with Sandbox(port=port, cluster=Cluster()) as world.sandbox:
+            world.put("new")
+            await ready(world)
+            await world.in_sync(CONFIG_MAPS)
+
+
+_FORGOTTEN = {
+    "discovery": "UPDATE clusters SET discovered_at = NULL, completed_at = NULL",
+    "everything": "TRUNCATE clusters, resource_types, watches, resources",
+    "a type": "DELETE FROM resource_types WHERE resource = 'configmaps'",
+}
+
+
+@pytest.mark.parametrize("statement", _FORGOTTEN.values(), ids=_FORGOTTEN)
+async def test_what_a_restored_database_lacks_is_made_up_for(world: World, statement: str) -> None:
+    world.put("one")
+    async with world.following(CONFIG_MAPS):
+        await ready(world)
+        await world.execute(statement)
+        await ready(world)
+        world.put("two")
+        await world.in_sync(CONFIG_MAPS)
+
+
+async def test_a_type_that_never_was_complete_and_goes_holds_nothing_up(world: World) -> None:
+    install(world)
+    world.sandbox.faults.refuse(503, resource=ANVILS)
+    async with world.following("*.example.com", CONFIG_MAPS):
+        await world.state(ANVILS, "error")
+        await world.in_sync(CONFIG_MAPS)
+        world.sandbox.cluster.delete(CRDS, ANVILS)
+        world.sandbox.faults.clear()
+        await ready(world)
+
+
+async def test_the_same_cluster_under_another_name_is_told(world: World) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await Writer(world.pool, "north").open_cluster("uid", ["*.*"])
+        await Writer(world.pool, "south").open_cluster("other", ["*.*"])
+        await Writer(world.pool, "edge").open_cluster("uid", ["*.*"])
+    assert [(log["cluster"], log["other"]) for log in logs] == [("edge", "north")]
