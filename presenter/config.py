@@ -152,7 +152,7 @@ class ClusterSettings(_Group):
     kubeconfig: str | None = Field(
         None,
         alias="KUBECONFIG",
-        description="kubeconfig file(s) of the cluster to watch; absent: the pod's own cluster",
+        description="kubeconfig file(s) of the cluster to watch, joined by `:`; absent: the pod's own cluster",
     )
     name: str | None = Field(
         None,

@@ -6,6 +6,7 @@ objects come and go as bytes. So these packages stay unexecuted until somebody a
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
@@ -51,9 +52,12 @@ _client.__dict__["ApiClient"] = api_client.ApiClient
 
 from kubernetes_asyncio import config  # noqa: E402 - not before the above
 
+# What goes wrong it logs before it raises it: those who log in tell that, once.
+logging.getLogger(config.__name__).setLevel(logging.CRITICAL)
+
 # None of these carries annotations.
 Configuration: Any = configuration.Configuration
 ApiClient: Any = api_client.ApiClient
 ConfigException = config.ConfigException
 load_incluster_config: Any = config.load_incluster_config
-load_kube_config: Any = config.load_kube_config
+load_kube_config_from_dict: Any = config.load_kube_config_from_dict

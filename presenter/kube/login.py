@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
 from presenter import __version__
 from presenter.errors import ConfigError
-from presenter.kube.library import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
+from presenter.kube import kubeconfig as kubeconfigs
+from presenter.kube.library import (
+    ApiClient,
+    ConfigException,
+    Configuration,
+    load_incluster_config,
+    load_kube_config_from_dict,
+)
+
+AUTHORIZATION = "BearerToken"
+"""What the library calls the Authorization header, whatever its scheme."""
 
 TOKEN_REFRESH_SECONDS = 60.0
 RENEWAL_SECONDS = 5.0
 RENEWAL_TIMEOUT = 30.0
 READ_BUFFER = 2**16
 """Bytes of an answer that are received before anybody takes them."""
+
+_SOURCES = ("exec", "tokenFile", "auth-provider")
+"""What of a kubeconfig's user tells where credentials are to be had. The library takes none for an answer."""
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +117,10 @@ async def log_in(kubeconfig: str | None) -> Any:
     else:
         await _load_kubeconfig(configuration, kubeconfig)
     try:
+        await configuration.get_api_key_with_prefix(AUTHORIZATION)
         api = ApiClient(configuration)
+    except ConfigException as error:
+        raise ConfigError(f"the cluster's credentials cannot be used: {error}") from error
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"the cluster's certificate authority or certificate cannot be used: {error}") from error
     api.user_agent = f"resources-presenter/{__version__}"
@@ -117,29 +132,51 @@ async def log_in(kubeconfig: str | None) -> Any:
 def _load_service_account(configuration: Any) -> None:
     try:
         load_incluster_config(client_configuration=configuration)
-    except ConfigException as error:
+    except (ConfigException, OSError, ValueError) as error:
         raise ConfigError(
             "there is no cluster to watch: set KUBECONFIG to a kubeconfig file, or run in a pod with a "
-            f"service account ({error})"
+            f"service account ({_why(error)})"
         ) from error
+    configuration.refresh_api_key_hook = _FitForHeaders(configuration.refresh_api_key_hook)
 
 
 async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
-    if not _exists(kubeconfig):
-        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}: there is no such file")
+    cluster, user = kubeconfigs.current(kubeconfig)
+    config = {
+        "clusters": [{"name": "it", "cluster": cluster}],
+        "users": [{"name": "it", "user": user}],
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        "current-context": "it",
+    }
     try:
-        # Nothing is written back to a file that belongs to the user.
-        loader = await load_kube_config(kubeconfig, client_configuration=configuration, persist_config=False)
-    except Exception as error:  # for most malformed files the loader has no exception of its own
-        why = str(error) if isinstance(error, ConfigException) else f"not what kubectl config writes ({error!r})"
-        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {why}") from error
-    if not configuration.host:
-        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}: its current context's cluster names no server")
-    configuration.refresh_api_key_hook = _Refresh(loader)
+        loader = await load_kube_config_from_dict(config, client_configuration=configuration)
+    except Exception as error:  # for most of what may be wrong the loader has no exception of its own
+        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {_why(error)}") from error
+    url = urlsplit(configuration.host)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ConfigError(
+            f"KUBECONFIG is {kubeconfig!r}: its current context's cluster names no server that begins with https://"
+        )
+    sources = [source for source in _SOURCES if source in user]
+    if sources and not (configuration.api_key or configuration.cert_file):
+        raise ConfigError(
+            f"KUBECONFIG is {kubeconfig!r}, which cannot be used: its `{sources[0]}` gives no credentials"
+        )
+    configuration.refresh_api_key_hook = _FitForHeaders(_Refresh(loader))
 
 
-def _exists(kubeconfig: str) -> bool:
-    return any(Path(path).expanduser().is_file() for path in kubeconfig.split(os.pathsep) if path)
+def _why(error: BaseException) -> str:
+    """What is wrong with credentials, in one line."""
+    match error:
+        case ConfigException():
+            text = str(error)
+        case OSError(strerror=str(reason), filename=path) if path:
+            text = f"{path}: {reason}"
+        case UnicodeError():
+            text = "what should be text is none"
+        case _:
+            text = f"not what kubectl config writes ({type(error).__name__}: {error})"
+    return " ".join(text.split())
 
 
 class _Refresh:
@@ -156,4 +193,29 @@ class _Refresh:
         try:
             await self._loader.load_and_set(configuration)
         except Exception as error:  # noqa: BLE001 - a plugin fails as it likes; the old token may last
-            log.warning("credentials cannot be refreshed", error=repr(error))
+            log.warning("credentials cannot be refreshed", error=_why(error))
+
+
+class _FitForHeaders:
+    """What is done before each request: the token is refreshed, and rid of the line feed that its file ends in."""
+
+    def __init__(self, refresh: Callable[[Any], Awaitable[None] | None]) -> None:
+        self._refresh = refresh
+
+    async def __call__(self, configuration: Any) -> None:
+        """Raises ConfigException."""
+        try:
+            refreshing = self._refresh(configuration)
+            if refreshing is not None:
+                await refreshing
+        except Exception as error:
+            raise ConfigException(f"the token cannot be read: {_why(error)}") from error
+        scheme, _, token = configuration.api_key.get(AUTHORIZATION, "").partition(" ")
+        token = token.strip()
+        if not scheme:
+            return  # it is by a certificate, or not at all, that one is known
+        if not token:
+            raise ConfigException("the token is empty")
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigException("the token has characters that no token may have, such as a line feed")
+        configuration.api_key[AUTHORIZATION] = f"{scheme} {token}"
