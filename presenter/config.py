@@ -158,7 +158,7 @@ class ClusterSettings(_Group):
         None,
         alias="CLUSTER_NAME",
         pattern=r"^[^\x00-\x20/?#]{1,253}$",
-        description="name of the cluster in answers; absent: the host of its API server",
+        description="name of the cluster in answers; absent: host, port and path of its API server",
     )
     namespaces: CommaSeparated = Field(
         (), alias="NAMESPACES", description="comma-separated namespaces to watch; absent: all"

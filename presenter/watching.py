@@ -12,10 +12,12 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from presenter.cache.claim import Claim
 from presenter.cache.comparison import Comparisons
 from presenter.cache.lease import Lease
 from presenter.cache.metrics import OF_WRITING
 from presenter.cache.pool import Address, Pool
+from presenter.cache.recoveries import Recoveries
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
 from presenter.kube.client import KubeClient
@@ -43,6 +45,7 @@ async def watching(
         connected(cluster) as (client, name),
         Pool.opened(address, name="writer", size=CONNECTIONS, idle_in_transaction_session_timeout=FORSAKEN) as pool,
     ):
+        recoveries = Recoveries()
 
         async def watch(epoch: int) -> None:
             supervisor = Supervisor(
@@ -54,11 +57,14 @@ async def watching(
                 timings=Timings(grace=settings.http.drain_seconds),
                 secret_data=cluster.cache_secret_data,
                 reconcile_interval=cluster.reconcile_interval.total_seconds(),
+                recoveries=recoveries,
             )
             await supervisor.run()
 
         log.info("watching", cluster=name, watch=patterns.texts, namespaces=cluster.namespaces or "all")
-        yield partial(Lease(pool, name, f"{platform.node()}/{os.getpid()}").lead, watch)
+        holder = f"{platform.node()}/{os.getpid()}"
+        lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries)
+        yield partial(lease.lead, watch)
 
 
 @asynccontextmanager
@@ -66,6 +72,6 @@ async def connected(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient
     """A client for the cluster, and the cluster's name."""
     client = await KubeClient.connect(settings)
     try:
-        yield client, settings.name or client.host
+        yield client, settings.name or client.name
     finally:
         await client.close()

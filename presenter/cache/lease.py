@@ -7,6 +7,7 @@ write transaction holds on to the epoch it was begun under: a former leader that
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,18 +16,24 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from presenter.cache.claim import RECENT, Standing
 from presenter.cache.metrics import LEADER
+from presenter.cache.recoveries import Recoveries
 from presenter.errors import LeaseLost, Unavailable
 
 if TYPE_CHECKING:
+    from presenter.cache.claim import Claim
     from presenter.cache.pool import Connection, Pool
 
 log = structlog.get_logger(__name__)
 
 # An expiry further away than any lease lasts comes from a clock that was set back since, or was another server's.
-_IS_FREE = """
-SELECT count(*) = 0 FROM leases
-WHERE cluster = $1 AND expires_at > clock_timestamp() AND expires_at <= clock_timestamp() + $2::interval
+_STANDING = """
+SELECT coalesce(c.uid, '') AS uid, coalesce(l.holder, '') AS holder,
+    coalesce(l.expires_at <= time.now OR l.expires_at > time.now + $2::interval, true) AS free,
+    coalesce(l.expires_at > time.now - $3::interval AND l.expires_at <= time.now + $2::interval, false) AS recent
+FROM (SELECT clock_timestamp()) time (now)
+    LEFT JOIN leases l ON l.cluster = $1 LEFT JOIN clusters c ON c.name = $1
 """
 MAKE = """
 INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_timestamp(0)) ON CONFLICT DO NOTHING
@@ -34,6 +41,7 @@ INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_ti
 _TAKE = """
 UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + $2::interval
 WHERE cluster = $1 AND (expires_at <= clock_timestamp() OR expires_at > clock_timestamp() + $2::interval)
+    AND coalesce((SELECT uid FROM clusters WHERE name = $1), '') = $4
 RETURNING epoch
 """
 _RENEW = """
@@ -47,28 +55,48 @@ FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = {epoch} FOR KEY 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """All in seconds: how long a lease holds, and how often it is renewed or, by the others, looked at."""
+    """All in seconds: how long a lease holds, and how often it is renewed or, by the others, looked at.
+
+    `retry`: when it could not be renewed. Who waits for the database waits for that.
+    """
 
     duration: float = 8.0
     renewal: float = 2.0
     look: float = 1.0
+    retry: float = 0.5
 
 
 class Lease:
-    """The lease of one cluster, as one process (`holder`) sees it."""
+    """The lease of one cluster, as one process (`holder`) sees it.
 
-    def __init__(self, pool: Pool, cluster: str, holder: str, timings: LeaseTimings | None = None) -> None:
+    It is taken only where the `claim` to the cluster's name holds. `recoveries` are told when it can be renewed again.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        cluster: str,
+        holder: str,
+        timings: LeaseTimings | None = None,
+        *,
+        claim: Claim | None = None,
+        recoveries: Recoveries | None = None,
+    ) -> None:
         self._pool = pool
         self._cluster = cluster
         self._holder = holder
         self._timings = timings or LeaseTimings()
         self._duration = timedelta(seconds=self._timings.duration)
+        self._claim = claim
+        self._recoveries = recoveries or Recoveries()
+        self._outage = _Outage(cluster)
         self._leader = LEADER.labels(cluster)
 
     async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:
         """Whenever the lease can be had, do `work`, which is given its epoch, until cancelled.
 
-        When the lease is lost, or at the end, the work is cancelled and waited for, and the lease given back.
+        When the lease is lost, or at the end, the work is cancelled and waited for, and the lease given back. Raises
+        ConfigError when the name is another cluster's.
         """
         while True:
             epoch = await self._take()
@@ -98,31 +126,76 @@ class Lease:
     async def _take(self) -> int:
         told = False
         while True:
-            with suppress(Unavailable):
-                async with self._pool.connection() as connection:
-                    if await connection.fetchval(_IS_FREE, self._cluster, self._duration):
-                        await connection.execute(MAKE, self._cluster)
-                        epoch = await connection.fetchval(_TAKE, self._cluster, self._duration, self._holder)
-                        if epoch is not None:
-                            return int(epoch)
-                if not told:
-                    told = True
-                    log.info("standing by: another process leads", cluster=self._cluster)
+            try:
+                standing = await self._standing()
+                if self._claim is None or await self._claim.holds(standing):
+                    if standing.free and (epoch := await self._try(standing)) is not None:
+                        return epoch
+                    if not told:
+                        told = True
+                        log.info("standing by: another process leads", cluster=self._cluster)
+            except Unavailable as error:
+                self._outage.begun("the lease cannot be looked at", error)
             await asyncio.sleep(self._timings.look)
+
+    async def _standing(self) -> Standing:
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(_STANDING, self._cluster, self._duration, RECENT)
+        assert row is not None  # it is a join with a row that is always there
+        self._outage.over("the lease can be looked at again")
+        return Standing(**row)
+
+    async def _try(self, standing: Standing) -> int | None:
+        """Take it as it stood. Returns the epoch, or None when somebody was faster."""
+        async with self._pool.connection() as connection:
+            await connection.execute(MAKE, self._cluster)
+            epoch: int | None = await connection.fetchval(
+                _TAKE, self._cluster, self._duration, self._holder, standing.uid
+            )
+        return epoch
 
     async def _keep(self, epoch: int) -> None:
         """Renew until another has it. While the database cannot be reached, nobody else can take it either."""
+        pause = self._timings.renewal
         while True:
-            await asyncio.sleep(self._timings.renewal)
-            with suppress(Unavailable):
+            await asyncio.sleep(pause)
+            try:
                 async with self._pool.connection() as connection:
                     if not await connection.fetchval(_RENEW, self._cluster, epoch, self._duration):
                         return
+            except Unavailable as error:
+                self._outage.begun("the lease cannot be renewed", error)
+                pause = min(self._timings.retry, self._timings.renewal)
+            else:
+                if self._outage.over("the lease is renewed again"):
+                    self._recoveries.happened()
+                pause = self._timings.renewal
 
     async def _release(self, epoch: int) -> None:
         with suppress(Unavailable):
             async with self._pool.connection() as connection:
                 await connection.execute(_RELEASE, self._cluster, epoch)
+
+
+class _Outage:
+    """The time in which the database does not answer. Its begin and its end are told, once each."""
+
+    def __init__(self, cluster: str) -> None:
+        self._cluster = cluster
+        self._since: float | None = None
+
+    def begun(self, event: str, error: Unavailable) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            log.warning(event, cluster=self._cluster, error=error.message)
+
+    def over(self, event: str) -> bool:
+        """Whether it was there at all."""
+        if self._since is None:
+            return False
+        log.info(event, cluster=self._cluster, seconds=round(time.monotonic() - self._since, 1))
+        self._since = None
+        return True
 
 
 async def fence(connection: Connection, cluster: str, epoch: int) -> None:

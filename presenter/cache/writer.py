@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from presenter.cache import writes
+from presenter.cache.claim import UNKNOWN
 from presenter.cache.lease import fence, lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.unstorable import UNSTORABLE, storable
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 _HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 log = structlog.get_logger(__name__)
-
-UNKNOWN = ""
-"""The uid of a cluster that cannot be told: no identity, and so neither equal to one nor another."""
 
 
 @dataclass(frozen=True, slots=True)

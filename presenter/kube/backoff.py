@@ -39,6 +39,10 @@ class Backoff:
         self._next = timings.initial
         self._due = clock()
 
+    def reset(self) -> None:
+        """Begin with the first delay again: what was waited for is over."""
+        self._next = self._timings.initial
+
     def next(self, server_delay: float | None = None) -> float:
         """Seconds to wait now, at least as many as the server asked for."""
         now = self._clock()

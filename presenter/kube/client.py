@@ -103,9 +103,17 @@ class KubeClient:
 
     @property
     def host(self) -> str:
-        """The API server's host, the cluster's name by default; with its port where that is unusual."""
-        url = urlsplit(self._login.server.lower())
-        return url.netloc.rpartition("@")[2].removesuffix(f":{_DEFAULT_PORTS.get(url.scheme)}")
+        """The API server's host; with its port where that is unusual."""
+        url = urlsplit(self._login.server)
+        return url.netloc.lower().rpartition("@")[2].removesuffix(f":{_DEFAULT_PORTS.get(url.scheme)}")
+
+    @property
+    def name(self) -> str:
+        """The cluster's name by default: the host, and the path, by which one host tells several clusters apart.
+
+        `_` stands for `/`, which no name may contain: it has a place of its own in URLs.
+        """
+        return "_".join([self.host, *filter(None, urlsplit(self._login.server).path.split("/"))])
 
     async def list_page(
         self,

@@ -13,6 +13,7 @@ from http import HTTPStatus
 import msgspec
 import structlog
 
+from presenter.cache.recoveries import Recoveries
 from presenter.cache.writer import Writer
 from presenter.errors import (
     ClusterError,
@@ -51,7 +52,8 @@ class Shared:
     """What all reflectors of a cluster share.
 
     `rediscover` is called when there is reason to believe that the server's types have changed; `secret_data` keeps the
-    values of Secrets; `lists` bounds how many list at once; `unstreamed` are API groups that have no streaming lists.
+    values of Secrets; `recoveries` are those of the database; `lists` bounds how many list at once; `unstreamed` are
+    API groups that have no streaming lists.
     """
 
     client: KubeClient
@@ -59,6 +61,7 @@ class Shared:
     timings: Timings
     rediscover: Callable[[], None]
     secret_data: bool = False
+    recoveries: Recoveries = field(default_factory=Recoveries)
     lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENT_LISTS))
     budget: Budget = field(default_factory=Budget)
     unstreamed: set[str] = field(default_factory=set)
@@ -89,6 +92,7 @@ class Reflector:
         """Follow the watch until `finish`, or cancelled. Whatever fails is told and tried again."""
         backoff = Backoff(self._timings.backoff)
         while not self._ended:
+            recoveries = self._shared.recoveries.count
             try:
                 await self._attend()
             except (ClusterError, Unavailable) as error:
@@ -96,7 +100,10 @@ class Reflector:
                     continue
                 delay = self._consider(error, backoff)
                 await self._tell(error, delay)
-                await asyncio.sleep(delay)
+                if isinstance(error, ClusterError):
+                    await asyncio.sleep(delay)
+                elif await self._shared.recoveries.wait(recoveries, delay):
+                    backoff.reset()
             except Exception as error:  # a bug that one type meets must not stop the others
                 log.exception("reflector crashed", type=str(self._watch))
                 self._must_list = self._by_pages = True

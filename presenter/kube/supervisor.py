@@ -10,8 +10,10 @@ from http import HTTPStatus
 
 import structlog
 
+from presenter.cache.claim import UNKNOWN
 from presenter.cache.comparison import Comparisons
-from presenter.cache.writer import UNKNOWN, Writer
+from presenter.cache.recoveries import Recoveries
+from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
 from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient
@@ -68,6 +70,7 @@ class Supervisor:
         timings: Timings | None = None,
         secret_data: bool = False,
         reconcile_interval: float = 0.0,
+        recoveries: Recoveries | None = None,
     ) -> None:
         self._client = client
         self._writer = writer
@@ -79,7 +82,8 @@ class Supervisor:
         self._reconciling = asyncio.Lock()
         self._discovery = Discovery(client)
         self._rediscover = asyncio.Event()
-        self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data)
+        self._recoveries = recoveries or Recoveries()
+        self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data, self._recoveries)
         self._settling = 0
         self._cluster_uid: str | None = None
         self._leftover: dict[str, ResourceType] = {}
@@ -91,11 +95,16 @@ class Supervisor:
         backoff = Backoff(self._timings.backoff)
         try:
             while True:
+                seen = self._recoveries.count
                 try:
                     await self._look()
-                except (ClusterError, Unavailable) as error:
+                except ClusterError as error:
                     self._tell(error)
-                    await asyncio.sleep(backoff.next(error.delay if isinstance(error, ClusterError) else None))
+                    await asyncio.sleep(backoff.next(error.delay))
+                except Unavailable as error:
+                    self._tell(error)
+                    if await self._recoveries.wait(seen, backoff.next()):
+                        backoff.reset()
                 else:
                     self._tell(None)
                     await self._pause()

@@ -82,6 +82,23 @@ async def test_host(tmp_path: Path, server: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        ("https://API.example.com:443/", "api.example.com"),
+        ("https://127.0.0.1:6443", "127.0.0.1:6443"),
+        ("https://rancher.example.com/k8s/clusters/c-m-abc", "rancher.example.com_k8s_clusters_c-m-abc"),
+        ("https://rancher.example.com:8443//k8s/clusters/local/", "rancher.example.com:8443_k8s_clusters_local"),
+        ("https://proxy.example.com/Prod", "proxy.example.com_Prod"),
+    ],
+)
+async def test_the_name_by_default(tmp_path: Path, server: str, name: str) -> None:
+    client = await KubeClient.connect(kubeconfig(tmp_path, server))
+    assert client.name == name
+    assert ClusterSettings(name=name).name == name, "somebody may also set it"
+    await client.close()
+
+
+@pytest.mark.parametrize(
     "text",
     [None, "", "[]", "}{", "{}", '{"current-context": "x"}', "clusters: [{name: c, cluster: {}}]"],
 )

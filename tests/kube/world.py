@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
+from presenter.cache.recoveries import Recoveries
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.errors import DatabaseUnavailable
@@ -135,6 +136,7 @@ class World:
         timings: Timings = FAST,
         reconcile_interval: float = 0.0,
         writer: Writer | None = None,
+        recoveries: Recoveries | None = None,
     ) -> Supervisor:
         self.selected = Patterns(patterns)
         return Supervisor(
@@ -145,6 +147,7 @@ class World:
             namespaces=namespaces,
             timings=timings,
             reconcile_interval=reconcile_interval,
+            recoveries=recoveries,
         )
 
     # -- the two sides ---------------------------------------------------------------------------------------

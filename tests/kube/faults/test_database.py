@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,17 +18,19 @@ import structlog
 from presenter.cache import migration
 from presenter.cache.lease import Lease, LeaseTimings
 from presenter.cache.pool import Address, Pool
+from presenter.cache.recoveries import Recoveries
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.embedded import EmbeddedPostgres
 from presenter.errors import DatabaseUnavailable
+from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
 from presenter.patterns import Patterns
 from presenter.sandbox import Sandbox
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of
 from tests.eventually import eventually
-from tests.kube.world import CONFIG_MAPS, World
+from tests.kube.world import CONFIG_MAPS, FAST, World
 from tests.servers import Postgres
 
 Logs = list[structlog.typing.EventDict]
@@ -286,6 +289,49 @@ async def test_fault_22_database_down(world: World, logs: Logs, history: str) ->
             assert (await world.state(CONFIG_MAPS, "live")).lists == (1 if history == "kept" else 2)
         await pool.close()
         await server.stop()
+
+
+async def test_fault_22_database_down_for_longer_than_anybody_wants_to_wait(world: World, logs: Logs) -> None:
+    """Whoever waits for it goes on as soon as the lease can be renewed, however long it was about to wait."""
+    patient = dataclasses.replace(FAST, backoff=BackoffTimings(60, 60))
+    with tempfile.TemporaryDirectory(prefix="presenter-test-", ignore_cleanup_errors=True) as directory:
+        server = await EmbeddedPostgres.start(Path(directory) / "postgresql")
+        await migration.migrate(server.address())
+        async with Pool.opened(server.address(), size=4, command_timeout=30) as pool:
+            recoveries = Recoveries()
+            world = dataclasses.replace(world, pool=pool)
+
+            async def work(epoch: int) -> None:
+                writer = Writer(pool, "test", epoch)
+                await world.supervisor(CONFIG_MAPS, timings=patient, writer=writer, recoveries=recoveries).run()
+
+            timings = LeaseTimings(renewal=0.2, retry=0.2)
+            leading = asyncio.create_task(Lease(pool, "test", "x", timings, recoveries=recoveries).lead(work))
+
+            async def equal() -> None:
+                following = asyncio.create_task(world.equal())
+                await asyncio.wait((leading, following), return_when=asyncio.FIRST_COMPLETED)
+                assert not leading.done(), leading
+                await following
+
+            await world.watching()
+            await equal()
+            await world.state(CONFIG_MAPS, "live")
+            await server.stop()
+            world.change()
+            await told(world, logs, "PostgreSQL cannot be used")
+            await world.sees(lambda: any(log["event"] == "watch interrupted" for log in logs))
+            server = await EmbeddedPostgres.start(Path(directory) / "postgresql")
+            answers = time.monotonic()
+            await equal()
+            assert time.monotonic() - answers < 5
+            world.change()
+            await equal()
+            leading.cancel()
+            await asyncio.wait([leading])
+        await server.stop()
+    events = [log["event"] for log in logs if "lease" in log["event"]]
+    assert events == ["the lease cannot be renewed", "the lease is renewed again"]
 
 
 async def test_fault_22_database_down_at_the_start(world: World, postgres: Postgres, database: Address) -> None:
