@@ -88,9 +88,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 State = Literal["live", "syncing", "pending", "stalled", "forbidden", "error"]
-"""How a watch stands, from good to bad. `live`: events follow; `syncing`: its list is being read; `pending`: declared,
-nothing done yet; `stalled`: live when last heard of, too long ago; `forbidden`: this service's account may not list or
-watch it; `error`: something failed, it will be tried again. `stalled` is found on reading, and never stored."""
+"""How a watch stands, from good to bad. `live`: it had caught up, and events follow; `syncing`: its list is being read,
+or what happened while nobody watched; `pending`: declared, nothing done yet; `stalled`: live when last heard of, too
+long ago; `forbidden`: this service's account may not list or watch it; `error`: something failed, it will be tried
+again. `stalled` is found on reading, and never stored."""
 
 
 @dataclass(frozen=True, slots=True)

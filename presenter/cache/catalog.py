@@ -78,9 +78,9 @@ class WatchStatus:
     """How one watch of a type stands.
 
     `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to. `lag`:
-    the time since it was last heard of, or a very long one. `objects`: how many are cached; of all time are the
-    `events` that were applied, the `lists` that were completed, the `repairs` of what differed without an event, and
-    the objects that were `sanitised` because PostgreSQL cannot store them as they are.
+    the time since its rows were last known to be complete, or a very long one. `objects`: how many are cached; of all
+    time are the `events` that were applied, the `lists` that were completed, the `repairs` of what differed without an
+    event, and the objects that were `sanitised` because PostgreSQL cannot store them as they are.
     """
 
     namespace: str

@@ -7,10 +7,13 @@ what changed since a moment misses a row that was committed late.
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
     Upsert = Callable[[Connection, Watch, Sequence[Object]], Awaitable["Written"]]
 
 _HARMLESS = sorted(SECRET_ANNOTATIONS)
+
+NOW = math.inf
+"""The moment at which something is written, whenever that is."""
 
 log = structlog.get_logger(__name__)
 
@@ -277,8 +283,11 @@ class Writer:
             raise DatabaseUnavailable(f"the cluster has older versions of {watch} than the cache: it went back")
         self._lists[watch].names += len(uids)
 
-    async def finish_list(self, watch: Watch, resource_version: str) -> None:
-        """Delete what the list did not name and take its resourceVersion as the checkpoint."""
+    async def finish_list(self, watch: Watch, resource_version: str, *, as_of: float = NOW) -> None:
+        """Delete what the list did not name and take its resourceVersion as the checkpoint.
+
+        `as_of`: when the cluster was as the list says (time.monotonic).
+        """
         listed = self._lists[watch]
         async with self._transaction() as connection:
             if await connection.fetchval(writes.COUNT_LISTED, listed.id) != listed.names:
@@ -287,7 +296,12 @@ class Writer:
             swept = await connection.execute(writes.SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
             await connection.execute(writes.FORGET_LISTED, listed.id)
             await connection.execute(
-                writes.LIST_FINISHED, watch.type_id, watch.namespace, resource_version, self._cluster
+                writes.LIST_FINISHED,
+                watch.type_id,
+                watch.namespace,
+                resource_version,
+                self._cluster,
+                _since(as_of),
             )
             await connection.execute(writes.COMPLETED, self._cluster)
             await connection.execute(writes.ANNOUNCE)
@@ -295,18 +309,25 @@ class Writer:
         log.info("listed", type=str(watch), resource_version=resource_version, swept=_count(swept))
 
     async def apply(
-        self, watch: Watch, events: Sequence[Event], checkpoint: str | None, *, unreadable: int = 0
+        self,
+        watch: Watch,
+        events: Sequence[Event],
+        checkpoint: str | None,
+        *,
+        unreadable: int = 0,
+        as_of: float | None = NOW,
     ) -> None:
         """Store a run of events and, with them, the resourceVersion they reach up to (None: as before).
 
-        `unreadable` events could not even be read; they are counted. Raises DatabaseUnavailable when the database's
-        checkpoint is not the one of the last commit: what it has lost since, in a crash or a failover, would be
-        missing for ever.
+        `as_of`: when the cluster was as the rows are then (time.monotonic); None: the watch has not caught up, and so
+        is neither live nor fresher than before. `unreadable` events could not even be read; they are counted. Raises
+        DatabaseUnavailable when the database's checkpoint is not the one of the last commit: what it has lost since,
+        in a crash or a failover, would be missing for ever.
         """
         last = _last_of_each(events)
         upserts = [event.object for event in last if event.change == "upsert"]
         deletes = [event.object for event in last if event.change == "delete"]
-        rest = (deletes, checkpoint, len(events) + unreadable, unreadable)
+        rest = (deletes, checkpoint, len(events) + unreadable, unreadable, as_of)
         with measured("events", len(events)):
             try:
                 async with self._connection() as connection:
@@ -328,6 +349,7 @@ class Writer:
         checkpoint: str | None,
         events: int,
         unreadable: int,
+        as_of: float | None,
     ) -> None:
         committed = self._committed.get(watch)
         outcome = await connection.fetchrow(
@@ -344,6 +366,7 @@ class Writer:
             events,
             sum(object.sanitised for object in upserts) + unreadable,
             bool(events) and watch.type.group == RBAC_GROUP,
+            None if as_of is None else _since(as_of),
         )
         assert outcome is not None  # it has no FROM
         if self._epoch is not None and not outcome["leads"]:
@@ -426,6 +449,10 @@ def _columns(objects: Collection[Object]) -> tuple[list[Any], ...]:
         [object.labels for object in objects],
         [object.raw for object in objects],
     )
+
+
+def _since(moment: float) -> timedelta:
+    return timedelta(seconds=max(0.0, time.monotonic() - moment))
 
 
 def _last_of_each(events: Sequence[Event]) -> list[Event]:

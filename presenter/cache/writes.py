@@ -84,12 +84,7 @@ WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT E
 ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
 
 CHECKPOINT = "SELECT checkpoint, listing FROM watches WHERE type_id = $1 AND namespace = $2"
-# That a watch is live is news of the cluster too: nothing has happened since its checkpoint but what will follow.
-SET_STATE = """
-UPDATE watches SET state = $3, error = $4,
-    last_event_at = CASE WHEN $3 = 'live' THEN clock_timestamp() ELSE last_event_at END
-WHERE type_id = $1 AND namespace = $2
-"""
+SET_STATE = "UPDATE watches SET state = $3, error = $4 WHERE type_id = $1 AND namespace = $2"
 
 BEGIN_LIST = "UPDATE watches SET state = 'syncing', error = '', listing = true WHERE type_id = $1 AND namespace = $2"
 REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
@@ -149,7 +144,7 @@ SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
 
 LIST_FINISHED = """
 UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1,
-    synced_at = clock_timestamp(), last_event_at = clock_timestamp(), objects = (
+    synced_at = clock_timestamp(), last_event_at = statement_timestamp() - $5::interval, objects = (
         SELECT count(*) FROM resources WHERE cluster = $4 AND type_id = $1 AND ($2 = '' OR resources.namespace = $2)
     )
 WHERE type_id = $1 AND namespace = $2
@@ -170,8 +165,11 @@ gone AS (
 ),
 written AS ({_WRITTEN.format(type="type")}),
 moved AS (
-    UPDATE watches w SET checkpoint = coalesce($17::text, checkpoint), state = 'live', error = '',
-        last_event_at = clock_timestamp(), events = events + $18::bigint, sanitised = sanitised + $19::bigint,
+    UPDATE watches w SET checkpoint = coalesce($17::text, checkpoint),
+        state = CASE WHEN $21::interval IS NULL THEN state ELSE 'live' END,
+        error = CASE WHEN $21 IS NULL THEN error ELSE '' END,
+        last_event_at = coalesce(statement_timestamp() - $21, last_event_at),
+        events = events + $18::bigint, sanitised = sanitised + $19::bigint,
         objects = objects + (SELECT count(*) FROM written WHERE fresh) - (SELECT count(*) FROM gone)
     FROM type WHERE w.type_id = type.id AND w.namespace = $13 RETURNING true
 )

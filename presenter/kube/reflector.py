@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Literal
 
 import msgspec
 import structlog
@@ -27,6 +28,7 @@ from presenter.kube.answers import InStreamError
 from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient, ListPage, WatchEvent
 from presenter.kube.discovery import SHAPING_TYPES
+from presenter.kube.mark import Mark
 from presenter.kube.objects import ends_initial_events, number, read_object, resource_version_of
 from presenter.kube.received import Budget, Received
 from presenter.kube.timings import Timings
@@ -35,8 +37,11 @@ from presenter.resource import Event, Object, State, Watch
 PAGE_OBJECTS = 500
 PAGE_BYTES = 8 * 2**20
 CONCURRENT_LISTS = 4
-IN_STREAM_RETRIES = 3
-"""After so many in-stream errors in a row only a list can help: some servers tell expiry by a bare 500."""
+FRUITLESS_WATCHES = 3
+"""After so many watches in a row that told nothing only a list can help.
+
+Some servers tell expiry by a bare 500, some end every watch at once, some never say how far they are.
+"""
 
 _PASSING = (ClusterUnavailable, ClusterForbidden, ClusterNotFound)
 """What the same request may overcome. After any other refusal (410, 400) its resourceVersion is of no use."""
@@ -84,7 +89,10 @@ class Reflector:
         self._received: Received[WatchEvent] | None = None
         self._reached = ""
         self._behind_since: float | None = None
-        self._in_stream_errors = 0
+        self._mark = Mark("", 0.0)
+        self._caught_up = False
+        self._last: Literal["none", "ended", "current"] = "none"
+        self._fruitless = 0
         self._bookmarks = False
         self._told: str | None = None
 
@@ -96,6 +104,7 @@ class Reflector:
             try:
                 await self._attend()
             except (ClusterError, Unavailable) as error:
+                self._last = "none"
                 if self._streaming and self._is_refused(error):
                     continue
                 delay = self._consider(error, backoff)
@@ -106,6 +115,7 @@ class Reflector:
                     backoff.reset()
             except Exception as error:  # a bug that one type meets must not stop the others
                 log.exception("reflector crashed", type=str(self._watch))
+                self._last = "none"
                 self._must_list = self._by_pages = True
                 await self._show("error", f"internal error, see the log: {error!r}")
                 await asyncio.sleep(backoff.next())
@@ -130,8 +140,9 @@ class Reflector:
         self._streaming = False
         since = await self._resume()
         if since is None and (self._by_pages or self._watch.type.group in self._shared.unstreamed):
-            since = await self._list()
-        await self._follow(since)
+            await self._list()  # and then from its checkpoint, which is resumed like any other
+        else:
+            await self._follow(since)
 
     # -- where to start --------------------------------------------------------------------------------------
 
@@ -141,7 +152,9 @@ class Reflector:
         if checkpoint is None:
             return None
         self._reached = self._reached or checkpoint.resource_version
+        asked_at = time.monotonic()
         probe = await self._client.list_page(self._watch.type, self._watch.namespace, limit=1)
+        self._mark = Mark(probe.resource_version, asked_at)
         # A watch from a version that etcd has not reached does not fail: it drops events silently.
         caught_up = await self._catch_up(probe.resource_version)
         usable = caught_up and checkpoint.exact and not self._must_list
@@ -171,9 +184,10 @@ class Reflector:
 
     # -- listing ---------------------------------------------------------------------------------------------
 
-    async def _list(self) -> str:
-        """Read everything, page by page, and sweep what is gone. Returns the resourceVersion of the list."""
+    async def _list(self) -> None:
+        """Read everything, page by page, and sweep what is gone."""
         async with self._shared.lists:
+            asked_at = time.monotonic()
             page = await self._page("")
             resource_version = page.resource_version
             await self._catch_up(resource_version)
@@ -184,8 +198,7 @@ class Reflector:
                 if not page.continue_token:
                     break
                 page = await self._page(page.continue_token)
-            await self._finish_list(resource_version)
-        return resource_version
+            await self._finish_list(Mark(resource_version, asked_at))
 
     async def _page(self, continue_token: str) -> ListPage:
         page = await self._client.list_page(
@@ -196,7 +209,7 @@ class Reflector:
             self._page_objects = max(1, min(fitting, PAGE_OBJECTS))
         return page
 
-    async def _take_initial(self, received: Received[WatchEvent]) -> str:
+    async def _take_initial(self, received: Received[WatchEvent], asked_at: float) -> str:
         """Take a stream's initial events for a list. Returns the resourceVersion that it has."""
         await self._writer.begin_list(self._watch)
         while batch := await self._next_initial(received):
@@ -204,7 +217,7 @@ class Reflector:
             await self._writer.list_events(self._watch, events, unreadable=unreadable)
             if ends_initial_events(batch[-1]):
                 resource_version = resource_version_of(batch[-1].object)
-                await self._finish_list(resource_version)
+                await self._finish_list(Mark(resource_version, asked_at))
                 return resource_version
         raise ClusterUnavailable(f"the list of {self._watch} ended before it was complete")
 
@@ -218,34 +231,60 @@ class Reflector:
                 f"the API server does not say where the list of {self._watch} ends: it is read in pages"
             ) from error
 
-    async def _finish_list(self, resource_version: str) -> None:
-        await self._writer.finish_list(self._watch, resource_version)
-        self._reached = resource_version
+    async def _finish_list(self, mark: Mark) -> None:
+        await self._writer.finish_list(self._watch, mark.resource_version, as_of=mark.asked_at)
+        self._reached = mark.resource_version
         self._must_list = self._streaming = self._by_pages = False
+        self._fruitless = 0
+        self._last = "current"
         self._shaped()
 
     # -- following -------------------------------------------------------------------------------------------
 
     async def _follow(self, since: str | None) -> None:
         """Apply what happens after `since`, until the server ends the watch. None: first list everything."""
-        started = time.monotonic()
-        idle = since is not None
+        told = False
         self._streaming = since is None
+        self._caught_up = since is None or self._mark.is_passed(since)
         async with AsyncExitStack() as listing:
             if since is None:
                 await listing.enter_async_context(self._shared.lists)
+            started = time.monotonic()
             async with self._receive(since) as received:
                 if since is None:
-                    since = await self._take_initial(received)
+                    since = await self._take_initial(received, started)
                     await listing.aclose()
-                await self._writer.set_state(self._watch, "live")
+                else:
+                    await self._begin()
                 self._tell_recovery()
                 while batch := await self._next(received):
-                    idle = False
-                    since = await self._apply(batch, since)
-        wanted = self._ended or self._must_list
-        if idle and time.monotonic() - started < self._timings.instant and not wanted:
-            raise ClusterUnavailable(f"the watch of {self._watch} ended at once, without any event")
+                    reached = await self._apply(batch, since)
+                    told, since = told or reached != since, reached
+        if self._ended or self._must_list:
+            return
+        at_once = not told and time.monotonic() - started < self._timings.instant
+        if at_once or not self._caught_up:
+            self._count_fruitless()
+        if at_once:
+            raise ClusterUnavailable(f"the watch of {self._watch} ended at once, without any news")
+
+    async def _begin(self) -> None:
+        """Show how a watch stands that goes on from a checkpoint; after one that ended well, as before."""
+        if self._caught_up:
+            await self._writer.apply(self._watch, [], None, as_of=self._mark.asked_at)
+        elif self._last == "none":
+            await self._writer.set_state(self._watch, "syncing")
+        self._last = "current" if self._caught_up else "ended"
+
+    def _seconds(self) -> int:
+        """How long a watch is asked to last.
+
+        kube-apiserver says how far a watch is (by a bookmark) two seconds before it ends it, and else only once a
+        minute: a short one soon tells that nothing was missed.
+        """
+        if self._caught_up or self._last == "current":
+            return random.randint(*self._timings.watch)  # noqa: S311 - spreads load, hides nothing
+        return self._timings.catching_up
 
     @asynccontextmanager
     async def _receive(self, since: str | None) -> AsyncIterator[Received[WatchEvent]]:
@@ -255,7 +294,7 @@ class Reflector:
                 self._watch.type,
                 self._watch.namespace,
                 since or "",
-                timeout_seconds=random.randint(*self._timings.watch),  # noqa: S311 - spreads load, hides nothing
+                timeout_seconds=self._seconds(),
                 initial_events=since is None,
             ) as events,
             Received(events, _size, self._shared.budget, ends=ends_initial_events) as received,
@@ -273,6 +312,7 @@ class Reflector:
                 return await received.batch()
         except TimeoutError as error:
             if not self._bookmarks:
+                self._last = "ended"
                 return None
             raise ClusterUnavailable(
                 f"the watch of {self._watch} was silent for {self._timings.silence} s, without even a bookmark"
@@ -286,11 +326,18 @@ class Reflector:
             if not _is_lower(version, checkpoint):  # as that of an event that comes twice may be
                 checkpoint = version
         news = [event for event in events if not _is_known(event, since)]
-        await self._writer.apply(self._watch, news, checkpoint, unreadable=unreadable)
+        bookmark = len(events) + unreadable < len(batch)
+        as_of: float | None = time.monotonic()
+        if not self._caught_up:
+            as_of = self._mark.asked_at if self._mark.is_passed(checkpoint, bookmark=bookmark) else None
+        await self._writer.apply(self._watch, news, checkpoint, unreadable=unreadable, as_of=as_of)
+        if as_of is not None:
+            self._caught_up, self._last = True, "current"
+        if self._caught_up or (checkpoint != since and number(checkpoint) is not None):
+            self._fruitless = 0
         if not _is_lower(checkpoint, self._reached):
             self._reached = checkpoint
-        self._in_stream_errors = 0
-        self._bookmarks = self._bookmarks or len(events) + unreadable < len(batch)
+        self._bookmarks = self._bookmarks or bookmark
         if news:
             self._shaped()
         return checkpoint
@@ -330,18 +377,22 @@ class Reflector:
     def _consider(self, error: ClusterError | Unavailable, backoff: Backoff) -> float:
         """What follows from a failure; returns the seconds to wait."""
         if isinstance(error, InStreamError):
-            self._in_stream_errors += 1
+            self._count_fruitless()
         if self._streaming:
             self._by_pages = True  # once at least: what counts is to make progress
-        lasting = isinstance(error, ClusterError) and not isinstance(error, _PASSING)
-        if lasting or self._in_stream_errors > IN_STREAM_RETRIES:
+        if isinstance(error, ClusterError) and not isinstance(error, _PASSING):
             self._must_list = True
-            self._in_stream_errors = 0
         if isinstance(error, ClusterNotFound):
             self._shared.rediscover()
         if isinstance(error, ClusterForbidden) and error.code == HTTPStatus.FORBIDDEN:
             return self._timings.forbidden
         return backoff.next(error.delay if isinstance(error, ClusterError) else None)
+
+    def _count_fruitless(self) -> None:
+        self._fruitless += 1
+        if self._fruitless > FRUITLESS_WATCHES:
+            self._fruitless = 0
+            self._must_list = True
 
     async def _tell(self, error: ClusterError | Unavailable, delay: float) -> None:
         """Log a failure once, and show it as the watch's state as long as it lasts."""

@@ -14,6 +14,8 @@ class Timings:
     backoff: BackoffTimings = field(default_factory=BackoffTimings)
     watch: tuple[int, int] = (300, 600)
     """A watch is asked to last a random time between these, so that not all end together."""
+    catching_up: int = 3
+    """What a watch is asked to last that has yet to catch up."""
     instant: float = 1.0
     """A watch that ends sooner without any event is an error."""
     silence: float = 90.0

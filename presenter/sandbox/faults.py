@@ -50,10 +50,11 @@ class Stall:
 
 @dataclass(frozen=True)
 class BreakOff:
-    """Break a watch off as soon as it is open, before any event; `error` is sent first when there is one."""
+    """Break a watch off as soon as it is open, before any event; `first` and an `error` are sent before, if any."""
 
     how: Cut
     error: errors.ApiError | None = None
+    first: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -200,9 +201,11 @@ class Faults:
             if resource in (None, definition.name):
                 self._cluster.store(definition).repeat(events, gone=gone)
 
-    def break_off(self, how: str = "end", *, resource: str | None = None, times: int | None = 1) -> Fault:
-        """Break watches off as soon as they are open."""
-        return self._add(BreakOff(Cut(how)), "watch", resource, times)
+    def break_off(
+        self, how: str = "end", *, resource: str | None = None, times: int | None = 1, first: bytes = b""
+    ) -> Fault:
+        """Break watches off as soon as they are open, after a line that comes `first`."""
+        return self._add(BreakOff(Cut(how), first=first), "watch", resource, times)
 
     def stream_error(
         self,

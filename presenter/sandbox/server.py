@@ -38,7 +38,8 @@ class Tls:
 class Sandbox:
     """An in-memory Kubernetes API server.
 
-    `port` 0 takes a free one. `bookmark_interval` is in seconds. Without a token a request is made by
+    `port` 0 takes a free one. `bookmark_interval` is in seconds; watches get one more `bookmark_lead` seconds before
+    they end. Without a token a request is made by
     system:admin; `tokens` gives bearer tokens to users, and any other token is refused. `enforce_rbac` makes
     requests subject to the RBAC objects stored. Another `tls` is served with from the next start on.
     """
@@ -50,6 +51,7 @@ class Sandbox:
         *,
         cluster: Cluster | None = None,
         bookmark_interval: float = 60,
+        bookmark_lead: float = 2,
         tls: Tls | None = None,
     ) -> None:
         self.cluster = cluster or Cluster()
@@ -58,6 +60,7 @@ class Sandbox:
         self.tokens: dict[str, User] = {}
         self.enforce_rbac = False
         self.bookmark_interval = bookmark_interval
+        self.bookmark_lead = bookmark_lead
         self.tls = tls
         self._host = host
         self._port = port
@@ -170,7 +173,8 @@ class Sandbox:
             return reviews.answer(self.cluster, user, asked, incoming)
         if asked.verb == "watch":
             begun = partial(self._begun, record, 200)
-            return await streaming.serve(request, asked, self.cluster, self.faults, self.bookmark_interval, begun)
+            bookmarks = streaming.Bookmarks(self.bookmark_interval, self.bookmark_lead)
+            return await streaming.serve(request, asked, self.cluster, self.faults, bookmarks, begun)
         return Rest(self.cluster, self._as_of_the_past(asked), incoming).answer()
 
     def _as_of_the_past(self, asked: ApiRequest) -> ApiRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -22,12 +23,19 @@ _HALF_A_LINE = b'{"type":"MODIFIED","object":{"apiVersion":"'
 _TRUE = ("true", "1")
 
 
+class Bookmarks(NamedTuple):
+    """When watches get them: every `interval` seconds, and `lead` seconds before they end."""
+
+    interval: float
+    lead: float
+
+
 async def serve(
     request: web.Request,
     asked: ApiRequest,
     cluster: Cluster,
     faults: Faults,
-    bookmark_interval: float,
+    bookmarks: Bookmarks,
     begun: Callable[[], None],
 ) -> web.StreamResponse:
     """Stream a watch until it ends; `begun` is called once its headers are out.
@@ -37,7 +45,7 @@ async def serve(
     definition, version = resolve(cluster, asked)
     include = asked.query.get("includeObject", "")
     form = negotiation.form_for(request.headers.get("Accept", ""), definition, version, include)
-    options = _options(asked, cluster, definition, bookmark_interval, faults)
+    options = _options(asked, cluster, definition, bookmarks, faults)
     watch = Watch(cluster, definition, form, options, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
@@ -56,7 +64,7 @@ async def serve(
 
 
 def _options(
-    asked: ApiRequest, cluster: Cluster, definition: Definition, bookmark_interval: float, faults: Faults
+    asked: ApiRequest, cluster: Cluster, definition: Definition, bookmarks: Bookmarks, faults: Faults
 ) -> WatchOptions:
     query = dict(asked.query)
     if "sendInitialEvents" in query and (none := faults.take(NoStreamingLists, "watch", definition.name)):
@@ -83,7 +91,8 @@ def _options(
         bookmarks=query.get("allowWatchBookmarks") in _TRUE,
         initial_events_end=initial in _TRUE,
         timeout=float(timeout) if timeout.isdecimal() and int(timeout) else _LONGEST,
-        bookmark_interval=bookmark_interval,
+        bookmark_interval=bookmarks.interval,
+        bookmark_lead=bookmarks.lead,
     )
 
 

@@ -33,6 +33,7 @@ class WatchOptions:
     initial_events_end: bool
     timeout: float
     bookmark_interval: float
+    bookmark_lead: float
 
 
 class Watch:
@@ -51,6 +52,8 @@ class Watch:
     async def lines(self) -> AsyncGenerator[bytes | Cut]:
         """The lines of the watch, each one event."""
         if break_off := self._faults.take(BreakOff, "watch", self._definition.name):
+            if break_off.first:
+                yield break_off.first
             if break_off.error:
                 yield error_line(break_off.error)
             yield break_off.how
@@ -90,7 +93,7 @@ class Watch:
     async def _following(self, watcher: Watcher, start: int) -> AsyncIterator[bytes | Cut]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._options.timeout
-        due = loop.time() + self._options.bookmark_interval
+        due = self._next_bookmark(deadline)
         while True:
             try:
                 async with asyncio.timeout_at(min(due, deadline)):
@@ -98,7 +101,7 @@ class Watch:
             except TimeoutError:
                 # Behind all that has happened while this was waking up: it says that there is nothing else to tell.
                 watcher.queue.put_nowait(Bookmark(self._cluster.resource_version))
-                due = loop.time() + self._options.bookmark_interval
+                due = self._next_bookmark(deadline)
                 continue
             if isinstance(order, Cut):
                 yield order
@@ -108,6 +111,13 @@ class Watch:
                 yield line
             if loop.time() >= deadline:
                 return
+
+    def _next_bookmark(self, deadline: float) -> float:
+        """When it is due: after the interval, and once more before the end, as kube-apiserver does it."""
+        now = asyncio.get_running_loop().time()
+        last = deadline - self._options.bookmark_lead
+        due = now + self._options.bookmark_interval
+        return min(due, last) if last > now else due
 
     def _told(self, order: Event | Repeat | Bookmark, start: int) -> bytes | None:
         """The line for an order. A watch from the future says nothing until that is reached."""

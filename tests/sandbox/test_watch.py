@@ -103,6 +103,14 @@ async def test_bookmarks_come_by_themselves_and_at_the_end(client: Client, sandb
     assert await watch.rest() == b"", "a clean end"
 
 
+async def test_a_bookmark_comes_shortly_before_the_end(client: Client, sandbox: Sandbox) -> None:
+    sandbox.bookmark_lead = 59.9
+    watch = await client.watch(PANELS_PATH, allowWatchBookmarks="true", timeoutSeconds=60)
+    assert await watch.take(1) == [("BOOKMARK", "")]
+    sandbox.cluster.create(panel("a"))
+    assert await watch.take(1) == [("ADDED", "a")], "it goes on, without another bookmark"
+
+
 async def test_a_streaming_list_ends_with_a_marked_bookmark(client: Client, sandbox: Sandbox) -> None:
     sandbox.cluster.create(panel("a"))
     query = {

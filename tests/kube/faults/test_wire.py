@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 
 import msgspec
 import pytest
 
 from presenter.kube.backoff import BackoffTimings
-from presenter.kube.reflector import IN_STREAM_RETRIES
+from presenter.kube.reflector import FRUITLESS_WATCHES
 from tests.eventually import eventually
 from tests.kube.world import CONFIG_MAPS, FAST, World
 
@@ -139,7 +140,7 @@ async def test_fault_07_in_stream_500_without_reason(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
         await world.watching()
-        error = world.sandbox.faults.stream_error(500, "", "", resource=CONFIG_MAPS, times=IN_STREAM_RETRIES + 1)
+        error = world.sandbox.faults.stream_error(500, "", "", resource=CONFIG_MAPS, times=FRUITLESS_WATCHES + 1)
         world.sandbox.faults.cut("error", resource=CONFIG_MAPS)
         world.change()
         await world.befell(error)
@@ -234,7 +235,31 @@ async def test_fault_12_instant_close_loop(world: World) -> None:
         assert time.monotonic() - second > 0.3  # two delays of 0.2 s or more
         world.sandbox.faults.remove(closing)
         await world.equal()
-        assert (await world.watches(CONFIG_MAPS))[0].lists == 1
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["without a word", "after what was told before"])
+async def test_fault_12_instant_close_loop_without_end(world: World, repeated: bool) -> None:
+    """What happens meanwhile is listed, for no watch ever tells of it."""
+    async with world.following(CONFIG_MAPS):
+        await world.equal()
+        await world.watching()
+        known = json.dumps(world.sandbox.cluster.objects(CONFIG_MAPS)[0]).encode()
+        closing = world.sandbox.faults.break_off(
+            "end",
+            resource=CONFIG_MAPS,
+            times=None,
+            first=b'{"type":"ADDED","object":%s}\n' % known if repeated else b"",
+        )
+        world.sandbox.faults.cut("end", resource=CONFIG_MAPS)
+        for round_ in (2, 3):
+            world.change()
+            await world.equal()
+            assert (await world.watches(CONFIG_MAPS))[0].lists >= round_
+        began = world.sandbox.requests.count(verb="watch", resource="configmaps")
+        world.sandbox.faults.remove(closing)
+        await world.equal()
+        await world.state(CONFIG_MAPS, "live")
+        assert world.sandbox.requests.count(verb="watch", resource="configmaps") <= began + 3
 
 
 async def test_fault_13_line_of_more_than_4_mib(world: World) -> None:
