@@ -1,7 +1,7 @@
 """Each cluster's RBAC rules, kept in memory and as fresh as the cache.
 
 Read from PostgreSQL alone, so that every replica decides alike and no request costs a call to an API server. The
-checkpoints of the RBAC watches tell when there is something to read: every write to their rows moves one.
+stamps of the RBAC types tell when there is something to read: every write to their rows changes one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +21,7 @@ from presenter.errors import Unavailable
 from presenter.resource import RBAC_GROUP
 
 if TYPE_CHECKING:
-    from presenter.cache.catalog import CachedType, Catalog
+    from presenter.cache.catalog import CachedType, Catalog, Stamp
     from presenter.cache.pool import Pool
 
 KINDS: Mapping[str, Kind] = {
@@ -31,8 +31,6 @@ KINDS: Mapping[str, Kind] = {
     "clusterrolebindings": "ClusterRoleBinding",
 }
 """The kinds of RBAC's resource types."""
-
-_Stamp = tuple[tuple[int, str, str | None, datetime | None], ...]
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +58,7 @@ class RulesOfClusters:
         known = self._clusters.get(cluster)
         if known is None or known.type_ids != {cached.id for cached in types}:
             known = self._clusters[cluster] = _RulesOfCluster(self._pool, cluster, types)
-        rules = await known.current(_stamp(types))
+        rules = await known.current(tuple(cached.stamp for cached in types))
         self._last[cluster] = catalog, rules
         return rules
 
@@ -87,20 +85,20 @@ class _RulesOfCluster:
         self._kinds = {cached.id: KINDS[cached.type.resource] for cached in types}
         self._owners: dict[tuple[Kind, str, str], str] = {}
         self._rules = RbacRules()
-        self._stamp: _Stamp | None = None
+        self._stamps: tuple[Stamp, ...] | None = None
         self._turn = asyncio.Lock()
 
     @property
     def type_ids(self) -> set[int]:
         return set(self._kinds)
 
-    async def current(self, stamp: _Stamp) -> RbacRules:
-        if stamp != self._stamp:
+    async def current(self, stamps: tuple[Stamp, ...]) -> RbacRules:
+        if stamps != self._stamps:
             async with self._turn:
-                if stamp != self._stamp:
+                if stamps != self._stamps:
                     with RBAC_COMPILE_SECONDS.time():
                         await self._read()
-                    self._stamp = stamp
+                    self._stamps = stamps
         return self._rules
 
     async def _read(self) -> None:
@@ -118,10 +116,3 @@ class _RulesOfCluster:
         count = Counter(kind for kind, _, _ in self._owners)
         for kind in KINDS.values():
             RBAC_OBJECTS.labels(self._cluster, kind).set(count[kind])
-
-
-def _stamp(types: Sequence[CachedType]) -> _Stamp:
-    # Not the checkpoint alone: after a restore, or in another cluster of the name, it may be that of before by chance.
-    return tuple(
-        (cached.id, watch.namespace, watch.checkpoint, watch.synced_at) for cached in types for watch in cached.watches
-    )

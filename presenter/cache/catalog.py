@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 STALLED_AFTER = timedelta(minutes=3)
 """Twice the silence after which a reflector gives a connection up: then nobody watches any more."""
 
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""What tells one state of a type's rows from every other: by namespace the revision, events and lists of its watch."""
+
 _FROM_GOOD_TO_BAD: tuple[State, ...] = get_args(State)
 
 log = structlog.get_logger(__name__)
@@ -37,7 +40,8 @@ ORDER BY c.name
 
 _TYPES = """
 SELECT t.id, t.cluster, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions,
-    w.namespace, w.state, w.error, w.synced_at, w.checkpoint, w.objects, w.events, w.lists, w.repairs, w.sanitised,
+    w.namespace, w.state, w.error, w.synced_at, w.checkpoint, w.revision,
+    w.objects, w.events, w.lists, w.repairs, w.sanitised,
     clock_timestamp() - w.last_event_at AS lag
 FROM resource_types t JOIN watches w ON w.type_id = t.id
 ORDER BY t.cluster, t.api_group, t.resource, w.namespace
@@ -78,9 +82,10 @@ class WatchStatus:
     """How one watch of a type stands.
 
     `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to. `lag`:
-    the time since its rows were last known to be complete, or a very long one. `objects`: how many are cached; of all
-    time are the `events` that were applied, the `lists` that were completed, the `repairs` of what differed without an
-    event, and the objects that were `sanitised` because PostgreSQL cannot store them as they are.
+    the time since its rows were last known to be complete, or a very long one. `revision`:
+    that of the last change of its rows. `objects`: how many are cached; of all time are the `events` that were applied,
+    the `lists` that were completed, the `repairs` of what differed without an event, and the objects that were
+    `sanitised` because PostgreSQL cannot store them as they are.
     """
 
     namespace: str
@@ -89,6 +94,7 @@ class WatchStatus:
     synced_at: datetime | None
     checkpoint: str | None
     lag: timedelta
+    revision: int = 0
     objects: int = 0
     events: int = 0
     lists: int = 0
@@ -133,6 +139,11 @@ class CachedType:
     def objects(self) -> int:
         """How many objects are cached."""
         return sum(watch.objects for watch in self.watches)
+
+    @property
+    def stamp(self) -> Stamp:
+        """What differs whenever its rows do, also when a version wrote them that knows of no revisions."""
+        return tuple((watch.namespace, watch.revision, watch.events, watch.lists) for watch in self.watches)
 
     @property
     def waiting(self) -> str:
@@ -220,6 +231,7 @@ def _status(row: asyncpg.Record) -> WatchStatus:
         synced_at=row["synced_at"],
         checkpoint=row["checkpoint"],
         lag=lag,
+        revision=row["revision"],
         objects=row["objects"],
         events=row["events"],
         lists=row["lists"],

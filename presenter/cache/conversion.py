@@ -6,11 +6,10 @@ object, and how a built-in type is converted, only the API server knows.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from presenter.cache.catalog import CachedType, Catalog
+    from presenter.cache.catalog import CachedType, Catalog, Stamp
     from presenter.cache.pool import Pool
 
 CRD_GROUP, CRD_RESOURCE = "apiextensions.k8s.io", "customresourcedefinitions"
@@ -19,14 +18,12 @@ _STRATEGY = """
 SELECT coalesce(raw #>> '{spec,conversion,strategy}', 'None') FROM resources WHERE type_id = $1 AND name = $2
 """
 
-_Stamp = tuple[tuple[str | None, datetime | None, int], ...]
-
 
 class Conversions:
     """The strategies of the CustomResourceDefinitions in the cache; each is read again once one of them changed."""
 
     def __init__(self) -> None:
-        self._strategies: dict[tuple[int, str], tuple[_Stamp, str | None]] = {}
+        self._strategies: dict[tuple[int, str], tuple[Stamp, str | None]] = {}
 
     async def obstacle(self, pool: Pool, catalog: Catalog, cached: CachedType) -> str:
         """Why the type's objects cannot be given in another version, in words; empty when they can.
@@ -45,8 +42,7 @@ class Conversions:
         return ""
 
     async def _strategy(self, pool: Pool, definitions: CachedType, name: str) -> str | None:
-        # A definition can be a megabyte to unpack. Every write to their rows is part of a list or of a run of events.
-        stamp = tuple((watch.checkpoint, watch.synced_at, watch.events) for watch in definitions.watches)
+        stamp = definitions.stamp  # a definition can be a megabyte to unpack
         key = (definitions.id, name)
         if (known := self._strategies.get(key)) is None or known[0] != stamp:
             async with pool.connection() as connection:

@@ -1,9 +1,13 @@
-"""All objects of a few types, held in memory: read whole once, and from then on only what changed."""
+"""All objects of a few types of a cluster, held in memory: read whole once, and from then on only what changed.
+
+What changed has a higher revision than all that was read before (see `writer`). A version of the program that knows of
+no revisions may write the same rows, while one takes over from the other; that its changes are none of those that were
+counted shows on the watches, and then everything is read again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,33 +17,36 @@ if TYPE_CHECKING:
 
     from presenter.cache.pool import Pool
 
-OVERLAP = timedelta(minutes=1)
-"""How far behind the newest change seen the next reading begins: two writers may commit out of order."""
-
-_BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
-
+# A list, too, may have been begun by such a version, which left rows behind that nobody counted.
+_WATCHES = """
+SELECT type_id, namespace, revision, lists, events - numbered AS unnumbered FROM watches
+WHERE type_id = ANY ($1::integer[])
+"""
+# In the order in which they were written, so that what was created anew under a name comes after what was there before.
 _CHANGED = """
-SELECT type_id, uid, namespace, name, updated_at, raw FROM resources
-WHERE type_id = ANY ($1::integer[]) AND updated_at > $2 ORDER BY updated_at
+SELECT type_id, uid, namespace, name, revision, raw FROM resources
+WHERE type_id = ANY ($1::integer[]) AND revision > $2 ORDER BY revision, resource_version
 """
 _COUNT = "SELECT count(*) FROM resources WHERE type_id = ANY ($1::integer[])"
 _ALL = "SELECT type_id, uid FROM resources WHERE type_id = ANY ($1::integer[])"
+_NEVER = -1
 
 _Key = tuple[int, str]
+_Uncounted = dict[tuple[int, str], tuple[int, int]]
+"""By watch what came without revisions, or may have."""
 
 
 class Held(msgspec.Struct, frozen=True):
-    """An object that is held: its type, uid, namespace and name, and when its last change was stored."""
+    """An object that is held: its type, uid, namespace and name."""
 
     type_id: int
     uid: str
     namespace: str
     name: str
-    updated_at: datetime
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What is no longer there, and then what is new or different, with its JSON."""
+    """What is no longer there, and then what is new or may be different, with its JSON."""
 
     removed: list[Held]
     put: list[tuple[Held, bytes]]
@@ -52,30 +59,35 @@ class Replica:
         self._pool = pool
         self._type_ids = list(type_ids)
         self._held: dict[_Key, Held] = {}
-        self._newest = _BEGINNING
+        self._seen = _NEVER
+        self._uncounted: _Uncounted = {}
 
     async def read_changes(self) -> Changes:
         """What changed since the last reading, as of one moment. Raises DatabaseUnavailable and its kin."""
-        since = max(_BEGINNING, self._newest - OVERLAP) if self._held else _BEGINNING
         async with (
             self._pool.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            records = await connection.fetch(_CHANGED, self._type_ids, since)
-            known = self._held.keys() | {(record["type_id"], record["uid"]) for record in records}
+            watches = await connection.fetch(_WATCHES, self._type_ids)
+            revision = max((watch["revision"] for watch in watches), default=0)
+            uncounted = {
+                (watch["type_id"], watch["namespace"]): (watch["lists"], watch["unnumbered"]) for watch in watches
+            }
+            counted = uncounted == self._uncounted and revision >= self._seen  # a failover may have lost the last ones
+            changed = await connection.fetch(_CHANGED, self._type_ids, self._seen if counted else _NEVER)
+            known = self._held.keys() | {_key(row) for row in changed}
             gone: set[_Key] = set()
+            # All that is there is known: what is new was changed. So if there is as much as is known, nothing is gone.
             if await connection.fetchval(_COUNT, self._type_ids) != len(known):
-                rows = await connection.fetch(_ALL, self._type_ids)
-                gone = known - {(row["type_id"], row["uid"]) for row in rows}
+                gone = known - {_key(row) for row in await connection.fetch(_ALL, self._type_ids)}
+        self._seen, self._uncounted = revision, uncounted
         removed = [self._held.pop(key) for key in gone]
-        return Changes(removed, [change for record in records if (change := self._take(record)) is not None])
+        return Changes(removed, [self._take(row) for row in changed])
 
-    def _take(self, record: asyncpg.Record) -> tuple[Held, bytes] | None:
-        """Hold what a row says, unless it is held already."""
-        held = Held(record["type_id"], record["uid"], record["namespace"], record["name"], record["updated_at"])
-        key = (held.type_id, held.uid)
-        if self._held.get(key) == held:
-            return None
-        self._held[key] = held
-        self._newest = max(self._newest, held.updated_at)
-        return held, record["raw"]
+    def _take(self, row: asyncpg.Record) -> tuple[Held, bytes]:
+        held = self._held[_key(row)] = Held(row["type_id"], row["uid"], row["namespace"], row["name"])
+        return held, row["raw"]
+
+
+def _key(row: asyncpg.Record) -> _Key:
+    return row["type_id"], row["uid"]

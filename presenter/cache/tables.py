@@ -68,6 +68,8 @@ watches = sa.Table(
     _count("lists"),  # that were completed
     _count("repairs"),  # differences that a reconciliation found
     _count("sanitised"),  # objects that could not be stored as they are
+    _count("revision"),  # of the last transaction that changed rows of it
+    _count("numbered"),  # events that were applied under a revision
 )
 
 # Who writes what a cluster says. With the epoch in a key of its own, a renewal leaves that key alone, and so never
@@ -109,6 +111,7 @@ resources = sa.Table(
     sa.Column("composition_id", pg.UUID(as_uuid=False)),
     sa.Column("labels", pg.JSONB, nullable=False),
     sa.Column("raw", pg.JSONB, nullable=False),
+    _count("revision"),  # of the transaction that changed it last; 0: it was a version that did not count
 )
 
 _ORDERS = {

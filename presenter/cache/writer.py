@@ -1,7 +1,8 @@
 """Every write. What the API server said becomes rows, in transactions that carry their checkpoint with them.
 
-One writer serialises its transactions, so that `updated_at` grows in the order of commits and no reader who asks for
-what changed since a moment misses a row that was committed late.
+One writer serialises its transactions, and each that changes rows has the next revision: a number that it writes on
+every row it touches, and on the watch that brought the change. So who has seen a revision has seen all below it, and
+what changed since is what has a higher one.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ if TYPE_CHECKING:
 
     from presenter.cache.pool import Connection, Pool
 
-    Upsert = Callable[[Connection, Watch, Sequence[Object]], Awaitable["Written"]]
+    Upsert = Callable[[Connection, Watch, int, Sequence[Object]], Awaitable["Written"]]
 
 _HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 NOW = math.inf
 """The moment at which something is written, whenever that is."""
+
+REVISIONS_LOST = 2**20
+"""More than the writer before can have used in transactions that were lost since."""
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +100,7 @@ class Writer:
         self._lists: dict[Watch, _List] = {}
         self._committed: dict[Watch, str] = {}
         self._opened: tuple[str, list[str], bool] | None = None
+        self._revision: int | None = None
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -109,6 +114,16 @@ class Writer:
         with failures_counted():
             async with self._turn, self._pool.connection() as connection:
                 yield connection
+
+    async def _next_revision(self, connection: Connection) -> int:
+        """That of a transaction which changes rows: higher than every one before, also those the database has lost.
+
+        A failover may lose some of the last. This writer remembers its own, and leaps over those of the one before it.
+        """
+        if self._revision is None:
+            self._revision = await connection.fetchval(writes.REVISION, self._cluster) + REVISIONS_LOST
+        self._revision += 1
+        return self._revision
 
     # -- what is watched -----------------------------------------------------------------------------------------------
 
@@ -179,9 +194,11 @@ class Writer:
             if declared["previous_version"] not in (None, type.version):
                 await connection.execute(writes.FORGET_CHECKPOINTS, type_id)
             await connection.execute(writes.DROP_OTHER_WATCHES, type_id, list(namespaces))
-            if ALL_NAMESPACES not in namespaces:
-                await connection.execute(writes.DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
             await connection.execute(writes.DECLARE_WATCHES, type_id, list(namespaces))
+            if ALL_NAMESPACES not in namespaces:
+                dropped = await connection.execute(writes.DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
+                if _count(dropped):
+                    await connection.execute(writes.ROWS_DROPPED, type_id, await self._next_revision(connection))
             await connection.execute(writes.ANNOUNCE)
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
@@ -276,8 +293,11 @@ class Writer:
             went_back = any(_is_behind(object, stored.get(object.uid)) for object in objects)
             if not went_back:
                 await connection.execute(writes.REMEMBER_LISTED, self._lists[watch].id, uids)
-                written = await upsert(connection, watch, [o for o in objects if not _is_stored(o, stored.get(o.uid))])
-                await self._count(connection, watch, written.fresh, written.sanitised + unreadable)
+                differing = [object for object in objects if not _is_stored(object, stored.get(object.uid))]
+                if differing or unreadable:
+                    revision = await self._next_revision(connection)
+                    written = await upsert(connection, watch, revision, differing)
+                    await self._count(connection, watch, revision, written.fresh, written.sanitised + unreadable)
         if went_back:  # then equal versions prove nothing either: all of it is to be written again
             await self.new_epoch(watch)
             raise DatabaseUnavailable(f"the cluster has older versions of {watch} than the cache: it went back")
@@ -302,6 +322,7 @@ class Writer:
                 resource_version,
                 self._cluster,
                 _since(as_of),
+                await self._next_revision(connection),
             )
             await connection.execute(writes.COMPLETED, self._cluster)
             await connection.execute(writes.ANNOUNCE)
@@ -331,12 +352,13 @@ class Writer:
         with measured("events", len(events)):
             try:
                 async with self._connection() as connection:
-                    await self._apply(connection, watch, upserts, *rest)
+                    await self._apply(connection, watch, await self._next_revision(connection), upserts, *rest)
             except UNSTORABLE:
                 async with self._transaction() as connection:
-                    await self._apply(connection, watch, [], *rest)
-                    written = await self._upsert_in_parts(connection, watch, upserts)
-                    await self._count(connection, watch, written.fresh, written.sanitised)
+                    revision = await self._next_revision(connection)
+                    await self._apply(connection, watch, revision, [], *rest)
+                    written = await self._upsert_in_parts(connection, watch, revision, upserts)
+                    await self._count(connection, watch, revision, written.fresh, written.sanitised)
         if checkpoint is not None:
             self._committed[watch] = checkpoint
 
@@ -344,6 +366,7 @@ class Writer:
         self,
         connection: Connection,
         watch: Watch,
+        revision: int,
         upserts: Sequence[Object],
         deletes: Sequence[Object],
         checkpoint: str | None,
@@ -357,6 +380,7 @@ class Writer:
             self._cluster,
             watch.type_id,
             *_columns(upserts),
+            revision,
             self._epoch,
             watch.namespace,
             committed,
@@ -382,41 +406,44 @@ class Writer:
             [object.uid for object in objects],
             [object.resource_version for object in objects],
         )
-        await self._count(connection, watch, -_count(deleted), 0)
+        revision = await self._next_revision(connection)
+        await self._count(connection, watch, revision, -_count(deleted), 0)
 
-    async def _count(self, connection: Connection, watch: Watch, objects: int, sanitised: int) -> None:
-        if objects or sanitised:
-            await connection.execute(writes.COUNT, watch.type_id, watch.namespace, objects, sanitised)
+    async def _count(self, connection: Connection, watch: Watch, revision: int, objects: int, sanitised: int) -> None:
+        await connection.execute(writes.COUNT, watch.type_id, watch.namespace, objects, sanitised, revision)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    async def _upsert(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
+    async def _upsert(self, connection: Connection, watch: Watch, revision: int, objects: Sequence[Object]) -> Written:
         if not objects:
             return Written()
         newest = {object.uid: object for object in objects}.values()
-        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *_columns(newest))
+        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *_columns(newest), revision)
         return Written(fresh, sum(object.sanitised for object in newest))
 
-    async def _upsert_in_parts(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> Written:
+    async def _upsert_in_parts(
+        self, connection: Connection, watch: Watch, revision: int, objects: Sequence[Object]
+    ) -> Written:
         """Halve until what PostgreSQL refuses stands alone, and store something of it that it takes."""
         try:
             async with connection.transaction():
-                return await self._upsert(connection, watch, objects)
+                return await self._upsert(connection, watch, revision, objects)
         except UNSTORABLE as error:
             if len(objects) == 1:
-                return await self._upsert_mended(connection, watch, objects[0], str(error))
+                return await self._upsert_mended(connection, watch, revision, objects[0], str(error))
         middle = len(objects) // 2
-        return await self._upsert_in_parts(connection, watch, objects[:middle]) + await self._upsert_in_parts(
-            connection, watch, objects[middle:]
-        )
+        written = await self._upsert_in_parts(connection, watch, revision, objects[:middle])
+        return written + await self._upsert_in_parts(connection, watch, revision, objects[middle:])
 
-    async def _upsert_mended(self, connection: Connection, watch: Watch, object: Object, refusal: str) -> Written:
+    async def _upsert_mended(
+        self, connection: Connection, watch: Watch, revision: int, object: Object, refusal: str
+    ) -> Written:
         """Store of an object what PostgreSQL takes, or leave it out, as one whose very name no index can hold."""
         place = {"type": str(watch), "namespace": object.namespace, "name": object.name[:253]}
         REFUSED.inc()
         try:
             async with connection.transaction():
-                written = await self._upsert(connection, watch, [storable(object, watch.type, refusal)])
+                written = await self._upsert(connection, watch, revision, [storable(object, watch.type, refusal)])
         except UNSTORABLE as error:
             log.error("left out, PostgreSQL refuses even its metadata", **place, error=str(error))
             return Written(sanitised=1)

@@ -49,6 +49,10 @@ WHERE type_id IN (SELECT id FROM types)
 NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
 FORGET_CHECKPOINTS = "UPDATE watches SET checkpoint = NULL WHERE type_id = $1"
 
+REVISION = """
+SELECT coalesce(max(w.revision), 0) FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1
+"""
+
 KNOWN_TYPES = """
 SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types WHERE cluster = $1 ORDER BY id
 """
@@ -68,6 +72,7 @@ INSERT INTO watches (type_id, namespace) SELECT $1, unnest($2::text[]) ON CONFLI
 
 DROP_OTHER_WATCHES = "DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[])"
 DROP_OTHER_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($3::text[])"
+ROWS_DROPPED = "UPDATE watches SET revision = $2 WHERE type_id = $1"
 
 FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
 FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
@@ -103,16 +108,17 @@ WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch
 # An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
 # Equal versions differ only when the type is now watched in another version, and then only in the body.
 _WRITTEN = """
-INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
+INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at, revision,
     uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-SELECT $1, t.id, t.epoch, clock_timestamp(), o.*
+SELECT $1, t.id, t.epoch, clock_timestamp(), $12::bigint, o.*
 FROM {type} t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[], $9::uuid[],
     $10::jsonb[], $11::jsonb[])
     AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
 WHERE t.id = $2
 ON CONFLICT (cluster, type_id, uid) DO UPDATE
-SET epoch = excluded.epoch, updated_at = excluded.updated_at, namespace = excluded.namespace, name = excluded.name,
-    version = excluded.version, resource_version = excluded.resource_version, created_at = excluded.created_at,
+SET epoch = excluded.epoch, updated_at = excluded.updated_at, revision = excluded.revision,
+    namespace = excluded.namespace, name = excluded.name, version = excluded.version,
+    resource_version = excluded.resource_version, created_at = excluded.created_at,
     composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
 WHERE stored.epoch < excluded.epoch
     OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
@@ -143,7 +149,7 @@ WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
 SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
 
 LIST_FINISHED = """
-UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1,
+UPDATE watches SET checkpoint = $3, listing = false, state = 'live', error = '', lists = lists + 1, revision = $6,
     synced_at = clock_timestamp(), last_event_at = statement_timestamp() - $5::interval, objects = (
         SELECT count(*) FROM resources WHERE cluster = $4 AND type_id = $1 AND ($2 = '' OR resources.namespace = $2)
     )
@@ -153,30 +159,32 @@ WHERE type_id = $1 AND namespace = $2
 # A run of events is one statement, since each round trip delays all who wait for their turn. The lease is held on to;
 # what is written depends on it, and on the checkpoint being the one of the last commit; and the watch moves on with it.
 APPLY = f"""
-WITH lease AS ({FENCE.format(epoch="$12")}),
+WITH lease AS ({FENCE.format(epoch="$13")}),
 type AS (
     SELECT t.id, t.epoch FROM watches w JOIN resource_types t ON t.id = w.type_id
-    WHERE w.type_id = $2 AND w.namespace = $13 AND ($14::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $14)
-        AND ($12::bigint IS NULL OR EXISTS (SELECT FROM lease))
+    WHERE w.type_id = $2 AND w.namespace = $14 AND ($15::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $15)
+        AND ($13::bigint IS NULL OR EXISTS (SELECT FROM lease))
 ),
 gone AS (
-    DELETE FROM resources stored USING type, unnest($15::text[], $16::numeric[]) AS gone (uid, resource_version)
+    DELETE FROM resources stored USING type, unnest($16::text[], $17::numeric[]) AS gone (uid, resource_version)
     WHERE stored.cluster = $1 AND stored.type_id = type.id AND {_IS_GONE} RETURNING true
 ),
 written AS ({_WRITTEN.format(type="type")}),
 moved AS (
-    UPDATE watches w SET checkpoint = coalesce($17::text, checkpoint),
-        state = CASE WHEN $21::interval IS NULL THEN state ELSE 'live' END,
-        error = CASE WHEN $21 IS NULL THEN error ELSE '' END,
-        last_event_at = coalesce(statement_timestamp() - $21, last_event_at),
-        events = events + $18::bigint, sanitised = sanitised + $19::bigint,
+    UPDATE watches w SET checkpoint = coalesce($18::text, checkpoint),
+        state = CASE WHEN $22::interval IS NULL THEN state ELSE 'live' END,
+        error = CASE WHEN $22 IS NULL THEN error ELSE '' END,
+        last_event_at = coalesce(statement_timestamp() - $22, last_event_at),
+        events = events + $19::bigint, numbered = numbered + $19, sanitised = sanitised + $20::bigint,
+        revision = CASE WHEN $19 > 0 THEN $12::bigint ELSE revision END,
         objects = objects + (SELECT count(*) FROM written WHERE fresh) - (SELECT count(*) FROM gone)
-    FROM type WHERE w.type_id = type.id AND w.namespace = $13 RETURNING true
+    FROM type WHERE w.type_id = type.id AND w.namespace = $14 RETURNING true
 )
 SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM moved) AS moved,
-    CASE WHEN $20::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
+    CASE WHEN $21::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
 """
 COUNT = """
-UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4 WHERE type_id = $1 AND namespace = $2
+UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4, revision = $5
+WHERE type_id = $1 AND namespace = $2
 """
 REPAIRED = "UPDATE watches SET repairs = repairs + $3 WHERE type_id = $1 AND namespace = $2"

@@ -427,3 +427,61 @@ async def test_whatever_happened_the_newest_state_is_stored_and_counted(
         "events": before["events"] + applied + len(events) - replay,
         "lists": before["lists"] + lists,
     }
+
+
+# What each transaction did to rows, and which revision it wrote on them and on the watches.
+_JOURNAL = """
+CREATE TABLE journal (number bigserial, tx bigint DEFAULT txid_current(), what text, revision bigint);
+CREATE FUNCTION journal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO journal (what) VALUES ('gone');
+        RETURN OLD;
+    END IF;
+    IF TG_TABLE_NAME = 'watches' THEN
+        IF NEW.revision <> OLD.revision THEN
+            INSERT INTO journal (what, revision) VALUES ('watch', NEW.revision);
+        END IF;
+    ELSE
+        INSERT INTO journal (what, revision) VALUES ('row', NEW.revision);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER journal AFTER INSERT OR UPDATE OR DELETE ON resources FOR EACH ROW EXECUTE FUNCTION journal();
+CREATE TRIGGER journal AFTER UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION journal();
+"""
+_DONE = "SELECT tx, what, revision FROM journal ORDER BY number"
+
+
+async def test_every_transaction_that_changes_rows_has_the_next_revision(
+    writer: Writer, pool: Pool, watch: Watch
+) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(_JOURNAL)
+    refused = msgspec.structs.replace(make_object(7, resource_version=17), raw=b'{"metadata":{},"data":1e200000}')
+    await load(writer, watch, [make_object(n) for n in (1, 2, 3)], "10")
+    await load(writer, watch, [make_object(2, resource_version=11), make_object(4)], "12")  # some changed, some swept
+    await writer.begin_list(watch)
+    await writer.list_events(watch, [upsert(make_object(5)), upsert(make_object(2, resource_version=11))])
+    await writer.list_events(watch, [delete(make_object(5, resource_version=13))])
+    await writer.finish_list(watch, "13")
+    await writer.apply(watch, [upsert(make_object(6)), delete(make_object(2, resource_version=14))], "14")
+    await writer.apply(watch, [], "15")
+    await writer.apply(watch, [upsert(make_object(8)), upsert(refused)], "17")
+    another = Writer(pool, "test")
+    await another.apply(watch, [upsert(make_object(6, resource_version=18))], "18")
+    await load(another, watch, [msgspec.structs.replace(refused, resource_version=19)], "20")
+    await another.apply(watch, [upsert(make_object(n, namespace=f"ns-{n}")) for n in (1, 2)], "21")
+    await another.declare(PANELS, ["ns-1"])
+
+    done: dict[int, list[tuple[str, int]]] = {}
+    async with pool.connection() as connection:
+        for tx, what, revision in await connection.fetch(_DONE):
+            done.setdefault(tx, []).append((what, revision))
+    revisions: list[int] = []
+    for changes in done.values():
+        [revision] = {revision for what, revision in changes if what == "watch"}
+        assert {revision for what, revision in changes if what == "row"} <= {revision}
+        revisions.append(revision)
+    assert revisions == sorted(set(revisions)), "they grow in the order of commits"
+    gone = sum(what == "gone" for changes in done.values() for what, _ in changes)
+    assert gone == 9, "five were swept, two deleted, two dropped with their namespaces"

@@ -1,0 +1,156 @@
+"""A database that the schema before made and filled is brought to this one, under those who still work with that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+
+from presenter.cache import migration, schema
+from presenter.cache.pool import Address, Pool
+from presenter.cache.replica import Replica
+from presenter.cache.writer import Writer
+from presenter.resource import Event, ResourceType, Watch
+from tests.objects import make_object
+
+OBJECTS = 3000
+ROLES = ResourceType("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False, ("v1",))
+
+# What versions on 0001 write and read, as they did.
+_FILL = """
+INSERT INTO clusters VALUES ('test', 'uid', '{*.*}', false, now(), now());
+INSERT INTO resource_types (cluster, api_group, resource, version, versions, kind, namespaced)
+VALUES ('test', 'rbac.authorization.k8s.io', 'clusterroles', 'v1', '{v1}', 'ClusterRole', false);
+INSERT INTO watches (type_id, namespace, state, checkpoint, synced_at, last_event_at, objects, events, lists)
+SELECT id, '', 'live', '1000', now(), now(), 3000, 17, 2 FROM resource_types;
+INSERT INTO resources
+SELECT 'test', id, 'uid-' || n, '', 'object-' || n, 'v1', 0, n, now(), now(), NULL, '{"a": "b"}', '{"n": 0}'
+FROM resource_types, generate_series(0, 2999) n;
+"""
+_APPLY = """
+WITH written AS (
+    INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at,
+        uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+    SELECT 'test', id, epoch, clock_timestamp(), $1, '', $1, 'v1', $2::numeric, now(), NULL, '{}', $3::jsonb
+    FROM resource_types
+    ON CONFLICT (cluster, type_id, uid) DO UPDATE
+    SET epoch = excluded.epoch, updated_at = excluded.updated_at, name = excluded.name,
+        resource_version = excluded.resource_version, labels = excluded.labels, raw = excluded.raw
+    WHERE stored.resource_version < excluded.resource_version RETURNING true
+)
+UPDATE watches SET checkpoint = $2::numeric::text, events = events + 1, last_event_at = clock_timestamp()
+WHERE EXISTS (SELECT FROM written) RETURNING type_id
+"""
+_PAGE = "SELECT uid, namespace, name, updated_at, raw FROM resources WHERE type_id = $1 ORDER BY name, uid LIMIT 100"
+
+_KEPT = """
+SELECT cluster, type_id, uid, namespace, name, version, epoch, resource_version, created_at, updated_at, composition_id,
+    labels, raw
+FROM resources WHERE uid LIKE 'uid-%' ORDER BY uid
+"""
+_PLACE = "SELECT pg_relation_filenode('resources')"
+
+
+@pytest.fixture
+async def filled(empty_database: Address) -> Address:
+    """A database at 0001, with objects."""
+
+    def upgrade(connection: sa.Connection) -> None:
+        config = migration.configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+
+    await migration.exclusively(empty_database, upgrade)
+    async with connected(empty_database) as connection:
+        await connection.execute(_FILL)
+    return empty_database
+
+
+@asynccontextmanager
+async def connected(address: Address) -> AsyncIterator[Any]:
+    connection = await address.connect()
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+class Before:
+    """A version on 0001 that goes on writing, with prepared statements, as it did before the migration."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.version = OBJECTS
+
+    async def write(self, name: str) -> None:
+        self.version += 1
+        raw = json.dumps({"n": self.version})
+        assert await self.connection.fetchval(_APPLY, name, self.version, raw)
+
+    async def page(self) -> None:
+        assert len(await self.connection.fetch(_PAGE, 1)) == 100
+
+
+@asynccontextmanager
+async def going_on(*works: Callable[[], Awaitable[None]]) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """While inside, these are done again and again; what is yielded waits until each was done once more."""
+    done = [0] * len(works)
+
+    async def again(index: int) -> None:
+        while True:
+            await works[index]()
+            done[index] += 1
+
+    async def once_more() -> None:
+        wanted = [count + 2 for count in done]
+        while any(count < least for count, least in zip(done, wanted, strict=True)):
+            assert not any(task.done() for task in tasks), tasks
+            await asyncio.sleep(0.001)
+
+    tasks = [asyncio.create_task(again(index)) for index in range(len(works))]
+    try:
+        yield once_more
+        assert not any(task.done() for task in tasks), tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_0002_keeps_what_0001_filled_while_the_version_before_goes_on(filled: Address) -> None:
+    async with connected(filled) as writing, connected(filled) as reading, connected(filled) as looking:
+        before, kept, place = Before(writing), await looking.fetch(_KEPT), await looking.fetchval(_PLACE)
+        async with going_on(lambda: before.write("new"), Before(reading).page) as once_more:
+            await once_more()
+            assert await migration.migrate(filled) == ("0001", schema.HEAD)
+            await once_more()
+        assert await looking.fetch(_KEPT) == kept
+        assert len(kept) == OBJECTS
+        assert await looking.fetchval(_PLACE) == place, "no row was written anew"
+        assert await looking.fetchval("SELECT count(*) FROM resources WHERE revision <> 0") == 0
+
+
+async def test_whatever_version_writes_who_holds_the_rows_sees_it(filled: Address) -> None:
+    await migration.migrate(filled)
+    async with connected(filled) as connection, Pool.opened(filled, size=2, command_timeout=30) as pool:
+        before, replica = Before(connection), Replica(pool, [1])
+        assert len((await replica.read_changes()).put) == OBJECTS
+        for _ in range(3):
+            await before.write("uid-7")
+            assert b'{"n": %d}' % before.version in [raw for held, raw in (await replica.read_changes()).put]
+            await before.write("uid-8")  # which is not looked for before the next version has written, too
+            seen = before.version
+            writer = Writer(pool, "test")
+            watch = Watch(1, ROLES)
+            before.version += 1
+            new = make_object("new", "", uid="new", resource_version=before.version, raw={"n": before.version})
+            await writer.checkpoint(watch)
+            await writer.apply(watch, [Event("upsert", new)], str(before.version))
+            found = [raw for held, raw in (await replica.read_changes()).put if held.uid in ("new", "uid-8")]
+            assert sorted(found) == sorted([b'{"n": %d}' % seen, b'{"n": %d}' % before.version])
