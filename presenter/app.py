@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,9 @@ from prometheus_client import (
 )
 
 from presenter.api.application import create_application
+from presenter.api.health import health_router
 from presenter.cache import schema
+from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.config import Settings
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from presenter.api.observe import Trace
 
 CONNECTIONS_ASIDE = 2
-"""For what must not wait behind pages: what is cached and how fresh it is, for answers, probes and scrapes."""
+"""For what must not wait behind pages: what is cached and how fresh it is, and the news that it has changed."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,16 +76,15 @@ async def run(
             await wait_until_ready(used, settings.database.ready_timeout.total_seconds())
         registry = registry or _registry()
         async with (
-            Pool.reading(reading, "aside", CONNECTIONS_ASIDE, settings.database.query_timeout) as aside,
+            _catalog(settings, reading) as catalog,
             _watching(settings, patterns, address, registry) if watch else contextlib.nullcontext() as lead,
-            _serving(settings, reading, aside, registry) if serve else contextlib.nullcontext() as served,
+            _serving(settings, reading, catalog, registry) if serve else contextlib.nullcontext() as resources,
         ):
-            await schema.check(aside)
-            resources, follow = served or (None, None)
-            application = create_application(aside, registry, resources, trace)
+            await catalog.current()  # so that it is told from the beginning how it stands
+            health = health_router(catalog, registry, settings.metrics)
+            application = create_application(health, registry, resources, trace)
             async with asyncio.TaskGroup() as tasks:
-                if follow is not None:
-                    tasks.create_task(follow(), name="catalog")
+                tasks.create_task(catalog.follow(), name="catalog")
                 if lead is not None:
                     tasks.create_task(lead(), name="lead")
                 tasks.create_task(
@@ -102,12 +103,19 @@ def _tracing(settings: Settings) -> AbstractContextManager[Trace | None]:
     return tracing()
 
 
+@contextlib.asynccontextmanager
+async def _catalog(settings: Settings, address: Address) -> AsyncIterator[CatalogReader]:
+    async with Pool.reading(address, "aside", CONNECTIONS_ASIDE, settings.database.query_timeout) as aside:
+        await schema.check(aside)
+        yield CatalogReader(aside)
+
+
 def _serving(
-    settings: Settings, address: Address, aside: Pool, registry: CollectorRegistry
-) -> AbstractAsyncContextManager[tuple[APIRouter, Callable[[], Coroutine[Any, Any, None]]]]:
+    settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
+) -> AbstractAsyncContextManager[APIRouter]:
     from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
 
-    return serving(settings, address, aside, registry)
+    return serving(settings, address, catalog, registry)
 
 
 def _watching(

@@ -109,6 +109,20 @@ class LogSettings(_Group):
     )
 
 
+class MetricsSettings(_Group):
+    """Who is told how it stands."""
+
+    token: SecretStr | None = Field(
+        None,
+        alias="METRICS_TOKEN",
+        min_length=16,
+        description="bearer token that lets `/metrics` and `/readyz` tell everything: types, counts and errors",
+    )
+    anonymous: bool = Field(
+        False, alias="ANONYMOUS_METRICS", description="let `/metrics` and `/readyz` tell everything to anybody"
+    )
+
+
 class DatabaseSettings(_Group):
     """The PostgreSQL that holds the cache. Without `DB_HOST` it is a private one under `DATA_DIR`."""
 
@@ -274,6 +288,7 @@ class Settings:
 
     http: HttpSettings
     log: LogSettings
+    metrics: MetricsSettings
     database: DatabaseSettings
     cluster: ClusterSettings
     auth: AuthSettings
@@ -284,7 +299,13 @@ class Settings:
         """Read the process's environment. Raises ConfigError naming the variable that is wrong, and why."""
         try:
             return cls(
-                HttpSettings(), LogSettings(), DatabaseSettings(), ClusterSettings(), AuthSettings(), AccessSettings()
+                HttpSettings(),
+                LogSettings(),
+                MetricsSettings(),
+                DatabaseSettings(),
+                ClusterSettings(),
+                AuthSettings(),
+                AccessSettings(),
             )
         except ValidationError as error:
             raise ConfigError(_explain(error)) from error
@@ -293,13 +314,16 @@ class Settings:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     variable = str(first["loc"][0])
-    came = "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY"} else repr(first["input"])
+    came = (
+        "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"} else repr(first["input"])
+    )
     return f"{variable} is {came}: {first['msg'].removeprefix('Value error, ')}"
 
 
 GROUPS: tuple[type[_Group], ...] = (
     HttpSettings,
     LogSettings,
+    MetricsSettings,
     DatabaseSettings,
     ClusterSettings,
     AuthSettings,

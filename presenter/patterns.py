@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from presenter.errors import ConfigError
 from presenter.resource import RBAC_GROUP
@@ -59,12 +60,26 @@ class Patterns:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.texts = tuple(patterns)
+        self.unknown: tuple[str, ...] = ()
         self._excluding = [_Pattern.parse(text[1:]) for text in self.texts if text.startswith("!")]
         self._including = [_Pattern.parse(text) for text in self.texts if not text.startswith("!")]
         if not self._including:
             raise ConfigError(
                 f"WATCH is {','.join(self.texts)!r}, which includes nothing: name a type, for example pods"
             )
+
+    @classmethod
+    @lru_cache(maxsize=256)
+    def stored(cls, texts: tuple[str, ...]) -> Patterns:
+        """Those of a cluster in the database, where a newer version may have written what is no pattern to this one.
+
+        Such texts are `unknown`, and select nothing; nothing is raised.
+        """
+        known = tuple(text for text in texts if _WELL_FORMED.fullmatch(text.removeprefix("!")))
+        patterns = cls([*known, *ALWAYS])
+        patterns.texts = texts
+        patterns.unknown = tuple(text for text in texts if text not in known)
+        return patterns
 
     def selects(self, group: str, resource: str) -> bool:
         """Whether a type is watched: `resource` is its lower-case plural, `group` empty for core."""

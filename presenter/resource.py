@@ -14,6 +14,9 @@ ALL_NAMESPACES = ""
 RBAC_GROUP = "rbac.authorization.k8s.io"
 """The API group of Roles, ClusterRoles and their bindings, from which follows who may see what."""
 
+ANY_RESOURCE = "*"
+"""In the place of a type's plural: the types of an API group, where it is not known which there are."""
+
 SANITISED = "resources-presenter.krateo.io/sanitised"
 """The annotation of an object that PostgreSQL cannot store as it is: what was changed."""
 
@@ -87,11 +90,12 @@ class Event(msgspec.Struct, frozen=True):
     object: Object
 
 
-State = Literal["live", "syncing", "pending", "stalled", "forbidden", "error"]
+State = Literal["live", "syncing", "pending", "stalled", "unknown", "forbidden", "error"]
 """How a watch stands, from good to bad. `live`: it had caught up, and events follow; `syncing`: its list is being read,
 or what happened while nobody watched; `pending`: declared, nothing done yet; `stalled`: live when last heard of, too
 long ago; `forbidden`: this service's account may not list or watch it; `error`: something failed, it will be tried
-again. `stalled` is found on reading, and never stored."""
+again. `stalled` is found on reading, and never stored; nor is `unknown`, which stands for a state that a newer version
+has stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import structlog
 from fastapi import APIRouter
@@ -18,7 +17,7 @@ from presenter.access.reviews import ReviewAuthorizer
 from presenter.access.rules import RulesOfClusters
 from presenter.api.inflight import Inflight
 from presenter.api.resources import Services, resources_router
-from presenter.cache.catalog import CatalogReader
+from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.namespaces import namespaces_of
 from presenter.cache.pages import PLANNING
@@ -33,14 +32,13 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, address: Address, aside: Pool, registry: CollectorRegistry
-) -> AsyncIterator[tuple[APIRouter, Callable[[], Coroutine[Any, Any, None]]]]:
-    """What answers, and what keeps it up to date with the catalog until cancelled. Pages do not wait `aside`."""
+    settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
+) -> AsyncIterator[APIRouter]:
+    """What answers."""
     if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
     for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
         registry.register(metric)
-    catalog = CatalogReader(aside)
     async with (
         Pool.reading(address, "pages", CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
         _authorizer(settings, pool, catalog) as authorizer,
@@ -53,7 +51,7 @@ async def serving(
             cursors=CursorCodec(settings.auth.require_cursor_key()),
             inflight=Inflight(settings.http.max_inflight),
         )
-        yield resources_router(services), catalog.follow
+        yield resources_router(services)
 
 
 @asynccontextmanager

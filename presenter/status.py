@@ -32,6 +32,7 @@ _COLOURS = {
     "syncing": "cyan",
     "pending": "yellow",
     "stalled": "magenta",
+    "unknown": "magenta",
     "forbidden": "red",
     "error": "red",
 }
@@ -126,6 +127,24 @@ def _cluster(cluster: Cluster, catalog: Catalog, console: Console) -> Iterator[R
     discovering = "" if cluster.discovered else "; its types are being discovered"
     yield Text(f"cluster {cluster.name}: {_leader(cluster)}{discovering}")
     yield table
+    for words, names in _left_out(cluster, catalog).items():
+        if names:
+            yield Text(f"{words}: {', '.join(names)}", style="yellow")
+
+
+def _left_out(cluster: Cluster, catalog: Catalog) -> dict[str, list[str]]:
+    types = catalog.of_cluster(cluster.name)
+    return {
+        "Left out, since the API server refuses to list them": [
+            cached.type.name for cached in types if catalog.refuses(cached)
+        ],
+        "Not cached, since they cannot be listed and watched": [
+            cached.type.name for cached in catalog.unwatched if cached.cluster == cluster.name
+        ],
+        "Groups whose types the API server does not tell": sorted(
+            group for name, group in catalog.undiscovered if name == cluster.name
+        ),
+    }
 
 
 def _leader(cluster: Cluster) -> str:

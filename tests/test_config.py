@@ -83,6 +83,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "METRICS_TOKEN": "a token for scrapes",
+        "ANONYMOUS_METRICS": "true",
     }
     assert environment.keys() == variables().keys()
     for name, value in environment.items():
@@ -91,6 +93,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.http.port == 0
     assert settings.log.debug is True
     assert settings.log.otlp_endpoint == "http://collector:4318"
+    assert settings.metrics.token is not None
+    assert settings.metrics.token.get_secret_value() == "a token for scrapes"
+    assert settings.metrics.anonymous is True
     assert settings.database.host == "database.example"
     assert settings.database.port == 6432
     assert settings.database.name == "cache"

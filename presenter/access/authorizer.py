@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from presenter.errors import DatabaseUnavailable, SchemaOutdated, Unavailable
 
 if TYPE_CHECKING:
     from presenter.access.identity import Identity
     from presenter.access.rules import RulesOfClusters
-    from presenter.cache.catalog import CachedType, CatalogReader
+    from presenter.cache.catalog import CachedType
+    from presenter.cache.catalog_reader import CatalogReader
     from presenter.cache.scope import Grant, Scope
 
 Verb = Literal["get", "list"]
@@ -27,6 +30,43 @@ class Authorizer(Protocol):
 
     async def allowed(self, identity: Identity, verb: Verb, cached: CachedType, namespace: str, name: str) -> bool:
         """Whether the caller may see one object with this verb."""
+
+
+class Decision(NamedTuple):
+    """What may be seen; and, by the name of a cluster of which nothing is in the scope, why nothing is decided."""
+
+    scope: Scope
+    undecided: Mapping[str, Unavailable]
+
+
+async def decide(
+    authorizer: Authorizer,
+    identity: Identity,
+    verb: Verb,
+    types: Sequence[CachedType],
+    *,
+    namespace: str | None,
+    name: str | None,
+) -> Decision:
+    """The scope over several clusters, each by itself: what cannot be decided in one is not the others' trouble.
+
+    Raises Unavailable when no cluster's can be decided, and DatabaseUnavailable and its kin.
+    """
+    by_cluster: dict[str, list[CachedType]] = {}
+    for cached in types:
+        by_cluster.setdefault(cached.cluster, []).append(cached)
+    scope: dict[int, Grant] = {}
+    undecided: dict[str, Unavailable] = {}
+    for cluster, its in by_cluster.items():
+        try:
+            scope |= await authorizer.scope(identity, verb, its, namespace=namespace, name=name)
+        except (DatabaseUnavailable, SchemaOutdated):
+            raise  # which is everybody's trouble
+        except Unavailable as error:
+            undecided[cluster] = error
+    if undecided and len(undecided) == len(by_cluster):
+        raise next(iter(undecided.values()))
+    return Decision(scope, undecided)
 
 
 class RbacAuthorizer:
@@ -51,7 +91,7 @@ class RbacAuthorizer:
         return (await self._grant(identity, verb, cached)).covers(namespace, name)
 
     async def _grant(self, identity: Identity, verb: Verb, cached: CachedType) -> Grant:
-        rules = await self._rules.current(cached.cluster, await self._catalog.current())
+        rules = await self._rules.current(cached.cluster, self._catalog.latest)
         return rules.grant(
             identity,
             self._list_verb if verb == "list" else verb,

@@ -92,13 +92,17 @@ class ReviewAuthorizer:
         widest = await _together(inquiry.widest(namespace) for inquiry in inquiries)
         scope = {inquiry.cached.id: grant for inquiry, grant in zip(inquiries, widest, strict=True)}
         refused = [inquiry for inquiry in inquiries if inquiry.namespaced and scope[inquiry.cached.id] == NOTHING]
-        if namespace is None:
-            for inquiry in refused:
-                inquiry.cached.require_synced()  # which namespaces to ask about is not known before
+        unlisted = [inquiry.cached for inquiry in refused if namespace is None and not inquiry.cached.synced]
+        for cached in unlisted:
+            if not cached.refused:
+                cached.require_synced()  # which namespaces to ask about is not known before
         places = await self._places([inquiry.cached.id for inquiry in refused], namespace)
         narrower = await _together(inquiry.within(places.get(inquiry.cached.id, ())) for inquiry in refused)
         scope |= {inquiry.cached.id: grant for inquiry, grant in zip(refused, narrower, strict=True)}
-        return {type_id: grant for type_id, grant in scope.items() if grant != NOTHING}
+        granted = {type_id: grant for type_id, grant in scope.items() if grant != NOTHING}
+        if unlisted and not granted:
+            unlisted[0].require_synced()
+        return granted
 
     async def allowed(self, identity: Identity, verb: Verb, cached: CachedType, namespace: str, name: str) -> bool:
         """Whether the caller may do this with one object: the very question kube-apiserver asks when it is got.

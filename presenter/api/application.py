@@ -11,10 +11,8 @@ from starlette.types import ASGIApp
 from presenter import __version__
 from presenter.api import openapi
 from presenter.api.direct import Direct
-from presenter.api.health import health_router
 from presenter.api.observe import Observe, Trace
 from presenter.api.status import answer_errors_as_status
-from presenter.cache.pool import Pool
 
 _DESCRIPTION = """
 Objects of Kubernetes clusters, as sorted and filtered pages. Follow `cursor` until it is absent. Send the token of your
@@ -23,7 +21,7 @@ portal session, or one from `presenter token`, as `Authorization: Bearer …`.
 
 
 def create_application(
-    pool: Pool, registry: CollectorRegistry, resources: APIRouter | None, trace: Trace | None = None
+    health: APIRouter, registry: CollectorRegistry, resources: APIRouter | None, trace: Trace | None = None
 ) -> ASGIApp:
     """The application. Without `resources` it only tells its health, as a process that does not serve them."""
     app = FastAPIOffline(  # its /docs loads nothing from elsewhere: clusters are behind firewalls
@@ -36,7 +34,7 @@ def create_application(
     )
     if resources is not None:
         app.include_router(resources)
-    app.include_router(health_router(pool, registry))
+    app.include_router(health)
     answer_errors_as_status(app)
     openapi.describe(app)
 

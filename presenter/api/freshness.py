@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from presenter.cache.catalog import Catalog
+from presenter.cache.catalog import Catalog, Standing
 from presenter.cache.scope import Leg
 
 STATE = "X-Cache-State"
@@ -14,15 +14,11 @@ LAG = "X-Cache-Lag-Seconds"
 
 def freshness(catalog: Catalog, legs: Iterable[Leg]) -> dict[str, str]:
     """The worst state and the longest lag of the watches that bring what is on these legs; nothing where none does."""
-    watches = [
-        watch
-        for leg in legs
-        for watch in catalog.by_id[leg.type_id].watches
-        if any(watch.covers(namespace) for namespace in leg.namespaces or (None,))
-    ]
-    if not watches:
+    standings = [standing for leg in legs if (standing := catalog.standing(leg)) is not None]
+    if not standings:
         return {}
-    headers: dict[str, str] = {STATE: max(watches, key=lambda watch: watch.badness).state}
-    if all(watch.lag_seconds is not None for watch in watches):
-        headers[LAG] = str(math.ceil(max(watch.lag for watch in watches).total_seconds()))
+    worst = Standing.worst(standings)
+    headers: dict[str, str] = {STATE: worst.state}
+    if worst.lag_seconds is not None:
+        headers[LAG] = str(math.ceil(worst.lag_seconds))
     return headers

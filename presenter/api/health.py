@@ -1,39 +1,74 @@
-"""`/livez`, `/readyz` and `/metrics`: is it alive, can it be asked, how is it doing. No token needed."""
+"""`/livez`, `/readyz` and `/metrics`: is it alive, can it be asked, how is it doing.
+
+They are answered from memory, so that nobody who asks them takes from those who ask for resources. Anybody is told yes
+or no; what clusters and types there are, how many objects they have and what went wrong takes a token.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hmac
+import time
+from typing import Any
+
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from presenter.api.metrics import cache_metrics
-from presenter.cache import schema
-from presenter.cache.catalog import read_catalog
-from presenter.cache.pool import Pool
-from presenter.cache.report import report, report_of_failure
-from presenter.errors import PresenterError
+from presenter.api.metrics import cache_metrics, verdict_metrics
+from presenter.cache.catalog import Catalog
+from presenter.cache.catalog_reader import CatalogReader
+from presenter.cache.report import report, report_of_failure, verdict, verdict_of_failure
+from presenter.config import MetricsSettings
+from presenter.errors import PresenterError, Unauthorized
+
+AT_ONCE = 50
+"""So many a second who have no token are answered at once, which is more than probes and scrapes are."""
+
+HELD = 0.2
+"""Seconds the others wait, so that a flood of them takes little from those who ask for resources."""
 
 
-def health_router(pool: Pool, registry: CollectorRegistry) -> APIRouter:
-    """The routes, on a database and a metrics registry."""
+def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings: MetricsSettings) -> APIRouter:
+    """The routes, on what is known of the cache and a metrics registry."""
     router = APIRouter(tags=["health"])
+    token = settings.token.get_secret_value().encode() if settings.token is not None else None
+    crowd = _Crowd()
+
+    async def may_know(request: Request) -> bool:
+        """Whether the caller is told everything. Raises Unauthorized for a token that is not the one."""
+        if settings.anonymous:
+            return True
+        authorization = request.headers.get("authorization")
+        if token is None or authorization is None:
+            await crowd.wait()
+            return False
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token):
+            return True
+        await crowd.wait()
+        raise Unauthorized("the token is not that of METRICS_TOKEN: send that one, or none to be told yes or no")
 
     @router.get("/livez", summary="Is the process alive?", response_class=Response)
     async def livez() -> Response:
         """200 as long as the event loop turns; what the process depends on is `/readyz`'s concern."""
         return Response(b"ok", media_type="text/plain")
 
-    @router.get("/readyz", summary="Can it answer?", responses={503: {"description": "Not yet; the body says why."}})
-    async def readyz() -> Response:
-        """200 when the database answers, its schema is right and the first lists of all types were once complete.
+    @router.get("/readyz", summary="Can it answer?", responses={503: {"description": "Not yet; `reason` says why."}})
+    async def readyz(request: Request) -> Response:
+        """200 when the database answers, its schema is right and a cluster can be asked.
 
-        A type that fails later, or is new and cannot be listed, does not make it unready, but the body says so.
+        That is one whose first lists were once complete, but for types that its API server refuses to list. `reason`
+        is a word: `ok`, `database`, `schema`, `unwatched` (no cluster was ever watched) or `listing`. With the token
+        of METRICS_TOKEN the body says how everything stands.
         """
+        knows = await may_know(request)
+        standing: dict[str, Any]
         try:
-            await schema.check(pool)
-            standing = report(await read_catalog(pool))
+            known = catalog.known()
+            standing = report(known) if knows else verdict(known)
         except PresenterError as error:
-            standing = report_of_failure(error)
+            standing = report_of_failure(error) if knows else verdict_of_failure(error)
         return Response(
             msgspec.json.encode(standing),
             status_code=200 if standing["ready"] else 503,
@@ -42,9 +77,41 @@ def health_router(pool: Pool, registry: CollectorRegistry) -> APIRouter:
         )
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def metrics() -> Response:
-        """The metrics of the cache and of this process, in Prometheus' text format."""
-        body = await cache_metrics(pool) + generate_latest(registry)
+    async def metrics(request: Request) -> Response:
+        """The metrics of the cache and of this process, in Prometheus' text format.
+
+        Without the token of METRICS_TOKEN only `presenter_database_up` and `presenter_ready`.
+        """
+        knows = await may_know(request)
+        known = _known(catalog)
+        if knows:  # in a thread, since there may be very many series
+            body = await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(registry))
+        else:
+            body = verdict_metrics(known)
         return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return router
+
+
+def _known(catalog: CatalogReader) -> Catalog | None:
+    try:
+        return catalog.known()
+    except PresenterError:
+        return None
+
+
+class _Crowd:
+    """Those who ask without a token: at once while they are few, and each for a while when they are many."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._count = 0
+
+    async def wait(self) -> None:
+        """Wait, if there are many."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count > AT_ONCE:
+            await asyncio.sleep(HELD)

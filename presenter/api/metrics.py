@@ -1,8 +1,7 @@
-"""What the cache measures, for Prometheus: read from the catalog for each scrape; so all replicas tell the same."""
+"""What the cache measures, for Prometheus: it stands in the catalog, so that all replicas tell the same."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import get_args
 
@@ -11,44 +10,28 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from presenter import __version__
-from presenter.cache.catalog import Catalog, read_catalog
-from presenter.cache.pool import Pool
-from presenter.errors import PresenterError
+from presenter.cache.catalog import Catalog
 from presenter.resource import RBAC_GROUP, State
 
-PATIENCE = 2.0
-"""Seconds a scrape waits for the database."""
+
+def cache_metrics(catalog: Catalog | None) -> bytes:
+    """The cache's metrics in Prometheus' text format. None: the database does not answer, which is all to tell."""
+    return _text(_Cache(catalog))
 
 
-async def cache_metrics(pool: Pool) -> bytes:
-    """The cache's metrics in Prometheus' text format. Without the database, only that there is none."""
+def verdict_metrics(catalog: Catalog | None) -> bytes:
+    """Of these what anybody may know."""
+    return _text(_Verdict(catalog))
+
+
+def _text(collector: Collector) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Cache(await _read_soon(pool)))
+    registry.register(collector)
     return generate_latest(registry)
 
 
-async def _read_soon(pool: Pool) -> Catalog | None:
-    reading = asyncio.create_task(_read(pool))
-    # Not asyncio.timeout, which waits until asyncpg has cancelled its query: the network may be what is broken.
-    await asyncio.wait((reading,), timeout=PATIENCE)
-    if reading.done():
-        return reading.result()
-    reading.cancel()
-    return None
-
-
-async def _read(pool: Pool) -> Catalog | None:
-    try:
-        return await read_catalog(pool)
-    except PresenterError:
-        return None
-
-
-class _Cache(Collector):
-    """A catalog (None: the database did not answer), as metrics.
-
-    The label `namespace` is empty, which to Prometheus is no label, unless NAMESPACES restricts what is watched.
-    """
+class _Verdict(Collector):
+    """Whether a catalog is there (None: the database did not answer), and can be asked."""
 
     def __init__(self, catalog: Catalog | None) -> None:
         self._catalog = catalog
@@ -56,19 +39,40 @@ class _Cache(Collector):
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' client asks a collector for."""
         catalog = self._catalog
+        yield GaugeMetricFamily(
+            "presenter_database_up", "Whether the database answered when it was last asked.", catalog is not None
+        )
+        yield GaugeMetricFamily(
+            "presenter_ready",
+            "Whether the database answers and a cluster can be asked: what /readyz says.",
+            catalog is not None and catalog.usable,
+        )
+
+
+class _Cache(_Verdict):
+    """All there is to say of a catalog.
+
+    The label `namespace` is empty, which to Prometheus is no label, unless NAMESPACES restricts what is watched.
+    """
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus' client asks a collector for."""
         build = GaugeMetricFamily("presenter_build_info", "The version that runs.", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        yield GaugeMetricFamily(
-            "presenter_database_up", "Whether the database answered this scrape.", catalog is not None
-        )
-        yield GaugeMetricFamily(
-            "presenter_ready", "Whether all first lists were once complete.", catalog is not None and catalog.usable
-        )
-        if catalog is not None:
+        yield from super().collect()
+        if (catalog := self._catalog) is not None:
+            yield _clusters(catalog)
             yield from _leases(catalog)
             yield from _watches(catalog)
             yield _rules(catalog)
+
+
+def _clusters(catalog: Catalog) -> Metric:
+    ready = GaugeMetricFamily("presenter_cluster_ready", "Whether the cluster can be asked.", labels=["cluster"])
+    for cluster in catalog.clusters:
+        ready.add_metric([cluster.name], catalog.can_be_asked(cluster))
+    return ready
 
 
 def _leases(catalog: Catalog) -> Iterator[Metric]:

@@ -6,12 +6,12 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from presenter.access.authorizer import Authorizer
+from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
 from presenter.api.answers import answer
@@ -25,9 +25,10 @@ from presenter.api.parameters import (
     parse_list_body,
     parse_list_query,
 )
-from presenter.api.selection import Selection, select
+from presenter.api.selection import Selection, answering, select
 from presenter.cache import cursor as cursors
-from presenter.cache.catalog import CachedType, Catalog, CatalogReader
+from presenter.cache.catalog import CachedType, Catalog
+from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.pages import read_objects, read_page
@@ -125,23 +126,25 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
         cluster=parameters.cluster,
     )
     namespace = None if parameters.namespace == ALL_NAMESPACES else parameters.namespace
-    scope = await services.authorizer.scope(
-        identity, "list", selection.types, namespace=namespace, name=parameters.name
+    scope, undecided = await decide(
+        services.authorizer, identity, "list", selection.types, namespace=namespace, name=parameters.name
     )
     query, filters = _query(services.cursors, parameters, namespace, selection, scope)
     if selection.types and not query.legs:
-        raise _forbidden(identity, parameters, selection)
-    types = [catalog.by_id[leg.type_id] for leg in query.legs]
-    for cached in types:
-        cached.require_synced()
+        raise next(iter(undecided.values()), _forbidden(identity, parameters, selection))
+    types, left_out = answering(catalog, [catalog.by_id[leg.type_id] for leg in query.legs], undecided)
+    if left_out:
+        ids = {cached.id for cached in types}
+        query = replace(query, legs=tuple(leg for leg in query.legs if leg.type_id in ids))
+    warnings = selection.warnings + left_out
     versions = await _versions(services, catalog, types, parameters.version)
     page = await read_page(services.pool, query)
     begin("serialise")
     noted.rows = len(page.rows)
     return _respond(
-        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), selection.warnings, versions),
+        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), warnings, versions),
         freshness(catalog, query.legs),
-        selection.warnings,
+        warnings,
     )
 
 
@@ -217,11 +220,13 @@ async def _get(
 ) -> Response:
     begin("scope")
     cluster, _, uid = global_uid.rpartition(":")
-    absent = NotFound(
-        f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"
-    )
     catalog = await services.catalog.current()
     types = _types(catalog, cluster, parameters)
+    refused = ", ".join(cached.type.name for cached in types if catalog.refuses(cached))
+    absent = NotFound(
+        f"there is no object {global_uid!r} that you may see: global_uid is <cluster>:<uid>, as a list gives it"
+        + (f"; not known are the objects of {refused}, whose first lists are not complete" if refused else "")
+    )
     if not types or "\x00" in uid:
         raise absent
     rows = await read_objects(
@@ -233,7 +238,8 @@ async def _get(
     visible = list(itertools.compress(rows, allowed))
     if not visible:
         for cached in types:
-            cached.require_synced()
+            if not catalog.refuses(cached):
+                cached.require_synced()
         raise absent
     row = next((row for row in visible if catalog.by_id[row.type_id].synced), visible[0])
     asked = catalog.by_id[row.type_id]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
 import structlog
 
+from presenter.cache import schema
 from presenter.cache.writer import type_of
-from presenter.cache.writes import CATALOG_CHANNEL
-from presenter.errors import NotSynced, Unavailable
+from presenter.errors import NotSynced
 from presenter.patterns import Patterns
-from presenter.resource import ALL_NAMESPACES, ResourceType, State
+from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, RBAC_GROUP, ResourceType, State
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from presenter.cache.pool import Connection, Pool
+    from presenter.cache.pool import Pool
+    from presenter.cache.scope import Leg
 
 STALLED_AFTER = timedelta(minutes=3)
 """Twice the silence after which a reflector gives a connection up: then nobody watches any more."""
@@ -28,23 +30,33 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 """What tells one state of a type's rows from every other: by namespace the revision, events and lists of its watch."""
 
 _FROM_GOOD_TO_BAD: tuple[State, ...] = get_args(State)
+_BADNESS = {state: badness for badness, state in enumerate(_FROM_GOOD_TO_BAD)}
+_STATES = list(_FROM_GOOD_TO_BAD)
 
 log = structlog.get_logger(__name__)
 
-_CLUSTERS = """
-SELECT c.name, c.watch, c.discovered_at IS NOT NULL AS discovered, c.completed_at IS NOT NULL AS completed,
-    l.holder, l.epoch, l.expires_at - clock_timestamp() AS expires_in
-FROM clusters c LEFT JOIN leases l ON l.cluster = c.name
-ORDER BY c.name
-"""
-
-_TYPES = """
-SELECT t.id, t.cluster, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions,
-    w.namespace, w.state, w.error, w.synced_at, w.checkpoint, w.revision,
-    w.objects, w.events, w.lists, w.repairs, w.sanitised,
-    clock_timestamp() - w.last_event_at AS lag
-FROM resource_types t JOIN watches w ON w.type_id = t.id
-ORDER BY t.cluster, t.api_group, t.resource, w.namespace
+# One statement: it is one state of the database, and one round trip. The watches of a type come as JSON: there are very
+# many of them where many types are restricted to many namespaces, and to decode them so takes a tenth of the time.
+_CATALOG = """
+SELECT v.version_num, c.name AS cluster, c.watch, c.discovered_at IS NOT NULL AS discovered,
+    c.completed_at IS NOT NULL AS completed, l.holder, l.epoch, l.expires_at - clock_timestamp() AS expires_in,
+    t.id, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions, w.watches, w.unknown
+FROM alembic_version v
+LEFT JOIN clusters c ON true
+LEFT JOIN leases l ON l.cluster = c.name
+LEFT JOIN resource_types t ON t.cluster = c.name
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT state) FILTER (WHERE state <> ALL ($1::text[])) AS unknown, json_agg(json_build_array(
+        namespace,
+        CASE WHEN state <> ALL ($1) THEN 'unknown' WHEN state = 'live' AND lag > $2 THEN 'stalled' ELSE state END,
+        error, synced_at, checkpoint, CASE WHEN lag < 0 THEN 0 ELSE lag END, revision,
+        objects, events, lists, repairs, sanitised
+    ) ORDER BY namespace)::text AS watches
+    FROM (
+        SELECT *, extract(epoch FROM clock_timestamp() - last_event_at)::float8 AS lag FROM watches WHERE type_id = t.id
+    ) AS watch
+) AS w ON true
+ORDER BY c.name, t.api_group, t.resource
 """
 
 
@@ -67,7 +79,7 @@ class Cluster:
     """A cluster that is watched.
 
     `discovered`: every type it has and WATCH selects is known. `completed`: the first lists of all of them were once
-    complete, though a type may have come since whose is not.
+    complete, but for those that the API server refused lastingly; a type may have come since whose list is not.
     """
 
     name: str
@@ -77,15 +89,14 @@ class Cluster:
     lease: Leadership | None
 
 
-@dataclass(frozen=True, slots=True)
-class WatchStatus:
+class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
     """How one watch of a type stands.
 
-    `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to. `lag`:
-    the time since its rows were last known to be complete, or a very long one. `revision`:
-    that of the last change of its rows. `objects`: how many are cached; of all time are the `events` that were applied,
-    the `lists` that were completed, the `repairs` of what differed without an event, and the objects that were
-    `sanitised` because PostgreSQL cannot store them as they are.
+    `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to.
+    `lag_seconds`: the time since its rows were last known to be complete, None for never. `revision`: that of the last
+    change of its rows. `objects`: how many are cached; of all time are the `events` that were applied, the `lists` that
+    were completed, the `repairs` of what differed without an event, and the objects that were `sanitised` because
+    PostgreSQL cannot store them as they are.
     """
 
     namespace: str
@@ -93,7 +104,7 @@ class WatchStatus:
     error: str
     synced_at: datetime | None
     checkpoint: str | None
-    lag: timedelta
+    lag_seconds: float | None
     revision: int = 0
     objects: int = 0
     events: int = 0
@@ -107,35 +118,78 @@ class WatchStatus:
         return self.synced_at is not None
 
     @property
-    def lag_seconds(self) -> float | None:
-        """The lag as a number; None when it was never heard of."""
-        return None if self.lag == timedelta.max else self.lag.total_seconds()
+    def refused(self) -> bool:
+        """Whether its first list is not complete, and was refused or broken off the last time it ended."""
+        return self.synced_at is None and self.error != ""
+
+    @property
+    def lag(self) -> timedelta:
+        """The time since it was last heard of, or a very long one."""
+        return timedelta.max if self.lag_seconds is None else timedelta(seconds=self.lag_seconds)
 
     @property
     def badness(self) -> int:
         """What orders watches from good to bad."""
-        return _FROM_GOOD_TO_BAD.index(self.state)
+        return _BADNESS[self.state]
 
-    def covers(self, namespace: str | None) -> bool:
-        """Whether it brings objects of a namespace (None: of any)."""
-        return namespace is None or self.namespace in (ALL_NAMESPACES, namespace)
+
+_decode_watches = msgspec.json.Decoder(tuple[WatchStatus, ...]).decode
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """The worst state of some watches, and their longest lag in seconds; None where one was never heard of."""
+
+    state: State
+    lag_seconds: float | None
+
+    @classmethod
+    def of(cls, watches: Sequence[WatchStatus]) -> Standing | None:
+        """That of these; None of none."""
+        if not watches:
+            return None
+        lags = [watch.lag_seconds for watch in watches if watch.lag_seconds is not None]
+        badness = max(_BADNESS[watch.state] for watch in watches)
+        return cls(_FROM_GOOD_TO_BAD[badness], max(lags) if len(lags) == len(watches) else None)
+
+    @classmethod
+    def worst(cls, standings: Sequence[Standing]) -> Standing:
+        """That of all of these together, of which there is one at least."""
+        lags = [standing.lag_seconds for standing in standings if standing.lag_seconds is not None]
+        badness = max(_BADNESS[standing.state] for standing in standings)
+        return cls(_FROM_GOOD_TO_BAD[badness], max(lags) if len(lags) == len(standings) else None)
+
+
+@dataclass(frozen=True)
 class CachedType:
-    """A type of a cluster, as it is cached."""
+    """A type of a cluster, as it is cached. What follows from its watches is computed once in a catalog."""
 
     id: int
     cluster: str
     type: ResourceType
     watches: tuple[WatchStatus, ...]
 
-    @property
+    @cached_property
     def synced(self) -> bool:
         """Whether what is cached may be taken for all there is."""
         return all(watch.synced for watch in self.watches)
 
-    @property
+    @cached_property
+    def refused(self) -> bool:
+        """Whether it is not synced, and every watch that is not was refused the last time it tried."""
+        return not self.synced and all(watch.synced or watch.refused for watch in self.watches)
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """That of all its watches."""
+        return Standing.of(self.watches)
+
+    @cached_property
+    def by_namespace(self) -> Mapping[str, WatchStatus]:
+        """Its watches, by what they watch."""
+        return {watch.namespace: watch for watch in self.watches}
+
+    @cached_property
     def objects(self) -> int:
         """How many objects are cached."""
         return sum(watch.objects for watch in self.watches)
@@ -147,7 +201,7 @@ class CachedType:
 
     @property
     def waiting(self) -> str:
-        """What its first list waits for, in words; empty when it is complete."""
+        """What its first list waits for, in words for operators; empty when it is complete."""
         waiting = "; ".join(
             f"{f'namespace {watch.namespace}: ' if watch.namespace != ALL_NAMESPACES else ''}{watch.state}"
             f"{f' ({watch.error})' if watch.error else ''}"
@@ -157,21 +211,41 @@ class CachedType:
         return f"{self.type.name} in cluster {self.cluster} is not complete yet: {waiting}" if waiting else ""
 
     def require_synced(self) -> None:
-        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is."""
+        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is.
+
+        The message is for callers: it tells no namespaces, nor what the API server said, which may name objects.
+        """
         if not self.synced:
-            raise NotSynced(self.waiting)
+            states = dict.fromkeys(watch.state for watch in self.watches if not watch.synced)
+            raise NotSynced(f"{self.type.name} in cluster {self.cluster} is not complete yet: {', '.join(states)}")
 
 
 class Catalog:
-    """A snapshot of what is cached."""
+    """A snapshot of what is cached.
 
-    def __init__(self, clusters: tuple[Cluster, ...], types: tuple[CachedType, ...]) -> None:
+    `unwatched` are types that WATCH selects and that cannot be watched; `undiscovered` are, by cluster, the API groups
+    of which it is not known which types they have, since their servers do not tell.
+    """
+
+    def __init__(
+        self,
+        clusters: tuple[Cluster, ...],
+        types: tuple[CachedType, ...],
+        unwatched: tuple[CachedType, ...] = (),
+        undiscovered: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
         self.clusters = clusters
         self.types = types
+        self.unwatched = unwatched
+        self.undiscovered = undiscovered
         self.by_id = {cached.id: cached for cached in types}
+        self.by_cluster = {cluster.name: cluster for cluster in clusters}
         self._of_group: dict[tuple[str, str], list[CachedType]] = {}
+        self._of_cluster: dict[str, list[CachedType]] = {}
         for cached in types:
             self._of_group.setdefault((cached.cluster, cached.type.group), []).append(cached)
+            self._of_cluster.setdefault(cached.cluster, []).append(cached)
+        self._standings: dict[Leg, Standing | None] = {}
 
     @property
     def complete(self) -> bool:
@@ -181,11 +255,19 @@ class Catalog:
 
     @property
     def usable(self) -> bool:
-        """Whether there is a cluster, and every cluster was once complete.
+        """Whether there is a cluster that can be asked: what another one lacks is no reason to turn callers away."""
+        return any(self.can_be_asked(cluster) for cluster in self.clusters)
 
-        A type that comes later and cannot be listed is no reason to turn callers away from all the others.
+    def can_be_asked(self, cluster: Cluster) -> bool:
+        """Whether a cluster was once complete, but for types that refuse, and has the rules of who may see what."""
+        return cluster.completed and all(cached.synced for cached in self.of_group(cluster.name, RBAC_GROUP))
+
+    def refuses(self, cached: CachedType) -> bool:
+        """Whether a type is missing for longer than its first list takes: the API server refuses it.
+
+        While a cluster is first listed a type that was refused once is merely slow.
         """
-        return bool(self.clusters) and all(cluster.completed for cluster in self.clusters)
+        return cached.refused and self.by_cluster[cached.cluster].completed
 
     @property
     def watches(self) -> list[tuple[CachedType, WatchStatus]]:
@@ -193,103 +275,59 @@ class Catalog:
         watches = [(cached, watch) for cached in self.types for watch in cached.watches]
         return sorted(watches, key=lambda each: (each[1].synced, -each[1].badness))
 
-    def of_group(self, cluster: str, group: str) -> list[CachedType]:
+    def of_group(self, cluster: str, group: str) -> Sequence[CachedType]:
         """The types of an API group in a cluster."""
-        return self._of_group.get((cluster, group), [])
+        return self._of_group.get((cluster, group), ())
+
+    def of_cluster(self, cluster: str) -> Sequence[CachedType]:
+        """The types of a cluster."""
+        return self._of_cluster.get(cluster, ())
+
+    def standing(self, leg: Leg) -> Standing | None:
+        """That of the watches that bring what is on a leg; None where none does. Computed once for each leg."""
+        if leg.namespaces is None:
+            return self.by_id[leg.type_id].standing
+        if leg not in self._standings:
+            watches = self.by_id[leg.type_id].by_namespace
+            found = (watches.get(ALL_NAMESPACES) or watches.get(namespace) for namespace in leg.namespaces)
+            self._standings[leg] = Standing.of([watch for watch in found if watch is not None])
+        return self._standings[leg]
 
 
 async def read_catalog(pool: Pool) -> Catalog:
-    """Read the catalog. Raises DatabaseUnavailable and its kin."""
+    """Read the catalog. Raises SchemaOutdated, DatabaseUnavailable and its kin."""
     async with pool.connection() as connection:
-        clusters = await connection.fetch(_CLUSTERS)
-        rows = await connection.fetch(_TYPES)
-    watches: dict[int, list[WatchStatus]] = {}
-    for row in rows:
-        watches.setdefault(row["id"], []).append(_status(row))
-    types = {row["id"]: type_of(row) for row in rows}
-    owners = {row["id"]: row["cluster"] for row in rows}
+        rows = await connection.fetch(_CATALOG, _STATES, STALLED_AFTER.total_seconds())
+    schema.require(rows[0]["version_num"] if rows else None)
+    clusters = {row["cluster"]: _cluster(row) for row in rows if row["cluster"] is not None}
+    types = [_type(row) for row in rows if row["id"] is not None]
+    for state in {state for row in rows for state in row["unknown"] or ()}:
+        tell_once("a state that this version does not know, as a newer one may write: read as unknown", state=state)
     return Catalog(
-        tuple(_cluster(row) for row in clusters),
-        tuple(CachedType(id, owners[id], types[id], tuple(watches[id])) for id in types),
+        tuple(clusters.values()),
+        tuple(cached for cached in types if cached.watches),
+        tuple(cached for cached in types if not cached.watches and cached.type.resource != ANY_RESOURCE),
+        frozenset((cached.cluster, cached.type.group) for cached in types if cached.type.resource == ANY_RESOURCE),
     )
 
 
 def _cluster(row: asyncpg.Record) -> Cluster:
-    return Cluster(row["name"], Patterns(row["watch"]), row["discovered"], row["completed"], _leadership(row))
+    patterns = Patterns.stored(tuple(row["watch"]))
+    for text in patterns.unknown:
+        tell_once("a WATCH pattern that this version does not know, as a newer one may write: ignored", pattern=text)
+    return Cluster(row["cluster"], patterns, row["discovered"], row["completed"], _leadership(row))
 
 
 def _leadership(row: asyncpg.Record) -> Leadership | None:
     return None if row["holder"] is None else Leadership(row["holder"], row["epoch"], row["expires_in"])
 
 
-def _status(row: asyncpg.Record) -> WatchStatus:
-    lag = timedelta.max if row["lag"] is None else max(row["lag"], timedelta())
-    return WatchStatus(
-        namespace=row["namespace"],
-        state="stalled" if row["state"] == "live" and lag > STALLED_AFTER else row["state"],
-        error=row["error"],
-        synced_at=row["synced_at"],
-        checkpoint=row["checkpoint"],
-        lag=lag,
-        revision=row["revision"],
-        objects=row["objects"],
-        events=row["events"],
-        lists=row["lists"],
-        repairs=row["repairs"],
-        sanitised=row["sanitised"],
-    )
+def _type(row: asyncpg.Record) -> CachedType:
+    watches = () if row["watches"] is None else _decode_watches(row["watches"])
+    return CachedType(row["id"], row["cluster"], type_of(row), watches)
 
 
-class CatalogReader:
-    """The catalog, read again when it changed or is older than `max_age` seconds; all who wait share one reading."""
-
-    def __init__(self, pool: Pool, max_age: float = 0.5) -> None:
-        self._pool = pool
-        self._max_age = max_age
-        self._turn = asyncio.Lock()
-        self._catalog: Catalog | None = None
-        self._read_at = 0.0
-
-    async def current(self) -> Catalog:
-        """The catalog as it was at most `max_age` seconds ago. Raises DatabaseUnavailable and its kin."""
-        if (catalog := self._fresh()) is not None:
-            return catalog
-        async with self._turn:
-            if (catalog := self._fresh()) is not None:
-                return catalog
-            self._read_at = time.monotonic()  # before reading: what is announced meanwhile counts
-            self._catalog = None
-            self._catalog = await read_catalog(self._pool)
-            return self._catalog
-
-    async def follow(self) -> None:
-        """Hear at once of what writers announce, until cancelled. `max_age` is the net below it.
-
-        It is all there is where nothing is announced: on a standby server, and behind a pooler.
-        """
-        while True:
-            try:
-                async with self._pool.connection() as connection:
-                    if not await connection.fetchval("SELECT pg_is_in_recovery()"):
-                        await self._listen(connection)
-            except Unavailable as error:
-                log.debug("announcements are not heard", error=error.message)
-            await asyncio.sleep(self._max_age)
-
-    async def _listen(self, connection: Connection) -> None:
-        closed = asyncio.Event()
-
-        def announced(*_: object) -> None:
-            self._read_at = 0.0
-
-        connection.add_termination_listener(lambda _: closed.set())
-        await connection.add_listener(CATALOG_CHANNEL, announced)
-        try:
-            announced()
-            await closed.wait()
-        finally:
-            if not connection.is_closed():
-                await connection.remove_listener(CATALOG_CHANNEL, announced)
-
-    def _fresh(self) -> Catalog | None:
-        return self._catalog if time.monotonic() - self._read_at < self._max_age else None
+@cache
+def tell_once(event: str, **values: str) -> None:
+    """Log a warning, the first time only."""
+    log.warning(event, **values)

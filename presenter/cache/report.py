@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from presenter.cache.catalog import CachedType, Catalog, Cluster, WatchStatus
-from presenter.errors import PresenterError
+from presenter.errors import PresenterError, SchemaOutdated
 from presenter.resource import ALL_NAMESPACES
 
 SHOWN = 500
@@ -15,11 +15,12 @@ SHOWN = 500
 def report(catalog: Catalog) -> dict[str, Any]:
     """What there is, and how far each watch of it is."""
     watches = catalog.watches
+    waiting = [cached for cached in catalog.types if not cached.synced and not catalog.refuses(cached)]
     return {
-        "ready": catalog.usable,
+        **verdict(catalog),
         "database": "ok",
         "clusters": [_cluster(cluster, catalog) for cluster in catalog.clusters],
-        "waiting": [cached.waiting for cached in catalog.types if not cached.synced][:SHOWN],
+        "waiting": [cached.waiting for cached in waiting][:SHOWN],
         "types": [_watch(cached, watch) for cached, watch in watches[:SHOWN]],
         "omitted": max(0, len(watches) - SHOWN),
     }
@@ -27,18 +28,39 @@ def report(catalog: Catalog) -> dict[str, Any]:
 
 def report_of_failure(error: PresenterError) -> dict[str, Any]:
     """The same where the database cannot be read."""
-    return {"ready": False, "database": error.message, "clusters": [], "waiting": [], "types": [], "omitted": 0}
+    told = {"database": error.message, "clusters": [], "waiting": [], "types": [], "omitted": 0}
+    return verdict_of_failure(error) | told
+
+
+def verdict(catalog: Catalog) -> dict[str, Any]:
+    """Whether it can be asked, and why in a word: all that is told to anybody."""
+    if catalog.usable:
+        return {"ready": True, "reason": "ok"}
+    return {"ready": False, "reason": "listing" if catalog.clusters else "unwatched"}
+
+
+def verdict_of_failure(error: PresenterError) -> dict[str, Any]:
+    """The same where the database cannot be read."""
+    return {"ready": False, "reason": "schema" if isinstance(error, SchemaOutdated) else "database"}
 
 
 def _cluster(cluster: Cluster, catalog: Catalog) -> dict[str, Any]:
-    types = [cached for cached in catalog.types if cached.cluster == cluster.name]
+    """`refused`, `unwatched` and `undiscovered` say what is left out, and only where something is."""
+    types = catalog.of_cluster(cluster.name)
     lease = cluster.lease
+    left_out = {
+        "refused": [cached.waiting for cached in types if catalog.refuses(cached)][:SHOWN],
+        "unwatched": [cached.type.name for cached in catalog.unwatched if cached.cluster == cluster.name],
+        "undiscovered": sorted(group for name, group in catalog.undiscovered if name == cluster.name),
+    }
     return {
         "name": cluster.name,
+        "ready": catalog.can_be_asked(cluster),
         "discovered": cluster.discovered,
         "types": len(types),
         "objects": sum(cached.objects for cached in types),
         "lease": None if lease is None else {"holder": lease.holder, "epoch": lease.epoch, "held": lease.held},
+        **{kind: names for kind, names in left_out.items() if names},
     }
 
 

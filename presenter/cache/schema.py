@@ -21,6 +21,11 @@ async def check(pool: Pool) -> None:
             current = await connection.fetchval("SELECT version_num FROM alembic_version")
         except asyncpg.UndefinedTableError:
             current = None
+    require(current)
+
+
+def require(current: str | None) -> None:
+    """Raise SchemaOutdated unless a database at this revision will do; None is one without any."""
     if current is None or current < HEAD:
         raise SchemaOutdated(
             f"the database's schema is at {current or 'nothing'}, this version needs {HEAD}: run `presenter migrate`"

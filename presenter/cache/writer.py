@@ -202,12 +202,24 @@ class Writer:
             await connection.execute(writes.ANNOUNCE)
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
+    async def note_unwatched(self, types: Collection[ResourceType]) -> None:
+        """Make known that these are all types of the cluster that cannot be watched; they have no watches."""
+        async with self._transaction() as connection:
+            await connection.execute(writes.FORGET_UNWATCHED, self._cluster)
+            for type in types:
+                await connection.execute(
+                    writes.NOTE_UNWATCHED,
+                    *(self._cluster, type.group, type.resource, list(type.versions), type.kind, type.namespaced),
+                )
+            await connection.execute(writes.ANNOUNCE)
+
     async def forget(self, type: ResourceType) -> None:
         """Purge the type with its watches and rows."""
         async with self._transaction() as connection:
             type_id = await connection.fetchval(writes.TYPE_ID, self._cluster, type.group, type.resource)
             await connection.execute(writes.FORGET_ROWS, self._cluster, type_id)
             await connection.execute(writes.FORGET_TYPE, type_id)
+            await connection.execute(writes.COMPLETED, self._cluster)
             await connection.execute(writes.ANNOUNCE)
 
     async def discovered(self) -> None:
@@ -236,6 +248,8 @@ class Writer:
         """Say how the watch stands, and what is wrong with it."""
         async with self._transaction() as connection:
             await connection.execute(writes.SET_STATE, watch.type_id, watch.namespace, state, error)
+            if error and _count(await connection.execute(writes.COMPLETED, self._cluster)):
+                await connection.execute(writes.ANNOUNCE)
 
     async def new_epoch(self, watch: Watch) -> None:
         """Accept that resourceVersions went back: forget the type's checkpoints and let lower versions overwrite."""

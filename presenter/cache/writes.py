@@ -42,7 +42,7 @@ WITH types AS (
     UPDATE resource_types SET epoch = epoch + 1
     WHERE cluster = $1 AND ($2::text IS NULL OR (api_group = '' AND resource = $2)) RETURNING id
 )
-UPDATE watches SET checkpoint = NULL, listing = false, synced_at = NULL, state = 'pending'
+UPDATE watches SET checkpoint = NULL, listing = false, synced_at = NULL, state = 'pending', error = ''
 WHERE type_id IN (SELECT id FROM types)
 """
 
@@ -54,7 +54,8 @@ SELECT coalesce(max(w.revision), 0) FROM watches w JOIN resource_types t ON t.id
 """
 
 KNOWN_TYPES = """
-SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types WHERE cluster = $1 ORDER BY id
+SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types t
+WHERE cluster = $1 AND EXISTS (SELECT FROM watches WHERE type_id = t.id) ORDER BY id
 """
 
 DECLARE_TYPE = """
@@ -79,11 +80,27 @@ FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
 TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
 
 DISCOVERED = "UPDATE clusters SET discovered_at = clock_timestamp() WHERE name = $1 AND discovered_at IS NULL"
+# A type that the API server refuses to list is not waited for for ever: it was refused now, a minute after all types
+# were known (ten, where a list had begun and broke off), while the API server serves others.
 COMPLETED = """
+WITH watched AS (SELECT w.* FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1)
 UPDATE clusters SET completed_at = clock_timestamp()
 WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT EXISTS (
-    SELECT FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1 AND w.synced_at IS NULL
+    SELECT FROM watched WHERE synced_at IS NULL AND NOT (
+        state IN ('forbidden', 'error') AND EXISTS (SELECT FROM watched WHERE state = 'live')
+        AND discovered_at < clock_timestamp() - interval '1 minute' * CASE WHEN listing THEN 10 ELSE 1 END
+    )
 )
+"""
+
+# A type without watches: one that cannot be watched. It has no version either, so that no version of this program finds
+# it and takes it for one that it once watched.
+FORGET_UNWATCHED = """
+DELETE FROM resource_types t WHERE cluster = $1 AND NOT EXISTS (SELECT FROM watches WHERE type_id = t.id)
+"""
+NOTE_UNWATCHED = """
+INSERT INTO resource_types (cluster, api_group, resource, version, versions, kind, namespaced)
+VALUES ($1, $2, $3, '', $4, $5, $6) ON CONFLICT ON CONSTRAINT resource_types_identity DO NOTHING
 """
 
 ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
@@ -91,7 +108,11 @@ ANNOUNCE = f"NOTIFY {CATALOG_CHANNEL}"
 CHECKPOINT = "SELECT checkpoint, listing FROM watches WHERE type_id = $1 AND namespace = $2"
 SET_STATE = "UPDATE watches SET state = $3, error = $4 WHERE type_id = $1 AND namespace = $2"
 
-BEGIN_LIST = "UPDATE watches SET state = 'syncing', error = '', listing = true WHERE type_id = $1 AND namespace = $2"
+# Until the first list is complete, the error says that one was refused or broken off before.
+BEGIN_LIST = """
+UPDATE watches SET state = 'syncing', listing = true, error = CASE WHEN synced_at IS NULL THEN error ELSE '' END
+WHERE type_id = $1 AND namespace = $2
+"""
 REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
 FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
 UNLIST = "DELETE FROM listed WHERE list_id = $1 AND uid = ANY ($2::text[])"

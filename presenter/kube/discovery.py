@@ -26,10 +26,14 @@ _NEEDED_VERBS = {"list", "watch"}
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What discovery says. Of a group in `incomplete` it cannot say all: nothing there counts as removed."""
+    """What discovery says. Of a group in `incomplete` it cannot say all: nothing there counts as removed.
+
+    `unwatched` are types that cannot be listed and watched; their `version` is empty.
+    """
 
     types: tuple[ResourceType, ...]
     incomplete: frozenset[str]
+    unwatched: tuple[ResourceType, ...] = ()
 
 
 # -- the documents, as far as they matter --------------------------------------------------------------------
@@ -115,9 +119,11 @@ class Discovery:
         """What the server has now. Raises ClusterError when it does not say, or says something else."""
         core, named = await asyncio.gather(self._read_root("/api"), self._read_root("/apis"))
         groups = core + named
+        found = [each for group in groups for each in _types(group)]
         return Discovered(
-            types=tuple(found for group in groups for found in _types(group)),
+            types=tuple(each for each in found if each.version),
             incomplete=frozenset(group.metadata.name for group in groups if _is_incomplete(group)),
+            unwatched=tuple(each for each in found if not each.version),
         )
 
     async def _read_root(self, path: str) -> list[_Group]:
@@ -182,23 +188,25 @@ def _is_incomplete(group: _Group) -> bool:
 
 
 def _types(group: _Group) -> list[ResourceType]:
-    """One type for each resource, in the first version in the server's order that it can be watched in."""
-    offers: dict[str, list[tuple[str, str, str]]] = {}
+    """One type for each resource, in the first version in the server's order that it can be watched in, or in none."""
+    offers: dict[str, list[tuple[str, _Resource]]] = {}
     for version in group.versions or ():
         if version.version == UNWATCHED_VERSION:
             continue
         for entry in version.resources or ():
-            # Without a responseKind there are only subresources.
-            if entry.response_kind and _NEEDED_VERBS.issubset(entry.verbs):
-                offers.setdefault(entry.resource, []).append((version.version, entry.response_kind.kind, entry.scope))
-    return [
-        ResourceType(
-            group=group.metadata.name,
-            version=offered[0][0],
-            resource=resource,
-            kind=offered[0][1],
-            namespaced=offered[0][2] == "Namespaced",
-            versions=tuple(version for version, _, _ in offered),
-        )
-        for resource, offered in offers.items()
-    ]
+            if entry.response_kind:  # without one there are only subresources
+                offers.setdefault(entry.resource, []).append((version.version, entry))
+    return [_type(group.metadata.name, resource, offered) for resource, offered in offers.items()]
+
+
+def _type(group: str, resource: str, offered: list[tuple[str, _Resource]]) -> ResourceType:
+    watched = [(version, entry) for version, entry in offered if _NEEDED_VERBS.issubset(entry.verbs)]
+    _, entry = (watched or offered)[0]
+    return ResourceType(
+        group=group,
+        version=watched[0][0] if watched else "",
+        resource=resource,
+        kind=entry.response_kind.kind if entry.response_kind else "",
+        namespaced=entry.scope == "Namespaced",
+        versions=tuple(version for version, _ in watched or offered),
+    )

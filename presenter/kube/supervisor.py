@@ -22,7 +22,7 @@ from presenter.kube.reconciler import Reconciler
 from presenter.kube.reflector import Reflector, Shared
 from presenter.kube.timings import Timings
 from presenter.patterns import Patterns
-from presenter.resource import ALL_NAMESPACES, ResourceType, Watch
+from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, ResourceType, Watch
 
 SETTLING_ROUNDS = 5
 
@@ -86,6 +86,7 @@ class Supervisor:
         self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data, self._recoveries)
         self._settling = 0
         self._cluster_uid: str | None = None
+        self._noted: frozenset[ResourceType] | None = None
         self._leftover: dict[str, ResourceType] = {}
         self._running: dict[str, _Running] = {}
         self._told: str | None = None
@@ -151,7 +152,7 @@ class Supervisor:
     async def _open(self, cluster_uid: str) -> None:
         await self._stop_all()
         await self._writer.open_cluster(cluster_uid, self._patterns.texts, secret_data=self._shared.secret_data)
-        self._leftover = {}
+        self._leftover, self._noted = {}, None
         for known in await self._writer.known_types():
             if self._patterns.selects(known.group, known.resource):
                 self._leftover[known.name] = known
@@ -172,10 +173,21 @@ class Supervisor:
             await self._keep(known.get(name, found) if found.group in discovered.incomplete else found)
         for name in known.keys() - wanted.keys():
             absent = known[name]
-            if absent.group not in discovered.incomplete and await self._is_gone(absent):
+            unwatched = any(found.name == name for found in discovered.unwatched)
+            if absent.group not in discovered.incomplete and (unwatched or await self._is_gone(absent)):
                 await self._forget(absent)
             else:
                 await self._keep(absent)
+        await self._note(discovered)
+
+    async def _note(self, discovered: Discovered) -> None:
+        """Make known what WATCH selects and nobody can watch, and of which groups it is not known what they have."""
+        unwatched = {found for found in discovered.unwatched if self._patterns.selects(found.group, found.resource)}
+        unwatched |= {ResourceType(group, "", ANY_RESOURCE, "", namespaced=False) for group in discovered.incomplete}
+        noted = frozenset(found for found in unwatched if self._patterns.reaches(found.group))
+        if noted != self._noted:
+            await self._writer.note_unwatched(noted)
+            self._noted = noted
 
     async def _keep(self, resource_type: ResourceType) -> None:
         """See to it that the type is watched as it is described."""

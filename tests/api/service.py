@@ -26,6 +26,7 @@ from presenter.config import (
     DatabaseSettings,
     HttpSettings,
     LogSettings,
+    MetricsSettings,
     Settings,
 )
 
@@ -146,6 +147,7 @@ async def serving(
     issuer: str | None = None,
     access: AccessSettings | None = None,
     cluster: ClusterSettings | None = None,
+    metrics: MetricsSettings | None = None,
     max_inflight: int = 256,
     query_timeout: timedelta = timedelta(seconds=10),
 ) -> AsyncIterator[Service]:
@@ -153,6 +155,7 @@ async def serving(
     settings = Settings(
         HttpSettings(PORT=0, MAX_INFLIGHT=max_inflight),
         LogSettings(),
+        metrics or MetricsSettings(ANONYMOUS_METRICS=True),
         DatabaseSettings(QUERY_TIMEOUT=query_timeout),
         cluster or ClusterSettings(),
         AuthSettings(SIGN_KEY=SecretStr(KEY.decode()), JWT_ISSUER=issuer),

@@ -188,7 +188,7 @@ async def test_a_list_that_is_forbidden_says_so(database: Address, writer: Write
     await writer.set_state(watches[1], "forbidden", "may not list panels")
     async with serving(database) as service:
         message = assert_later(await service.page(group=WIDGETS, namespace="team-a"))
-        assert message.endswith("is not complete yet: namespace team-b: forbidden (may not list panels)")
+        assert message == f"panels.{WIDGETS} in cluster test is not complete yet: forbidden"
 
 
 async def test_a_list_that_is_read_again_is_still_served(database: Address, writer: Writer) -> None:
@@ -207,6 +207,7 @@ async def test_a_schema_of_another_version(database: Address, writer: Writer, po
     await Rules(writer).open_to_everybody()
     [panels] = await writer.declare(PANELS)
     await first_list(writer, panels)
+    await writer.discovered()
     async with serving(database) as service:
         assert (await service.page(group=WIDGETS)).items == []
         async with pool.connection() as connection:

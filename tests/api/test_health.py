@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
+from presenter.api.health import AT_ONCE, HELD
+from presenter.cache.catalog_reader import OLDEST
 from presenter.cache.pool import Address, Pool
 from presenter.cache.report import SHOWN
 from presenter.cache.writer import Writer
+from presenter.config import MetricsSettings
 from presenter.resource import State
 from tests.api.service import Reply, Service, serving
 from tests.api.world import BUTTONS, PANELS, THEMES, WIDGETS, first_list
+from tests.eventually import PATIENCE, eventually
 from tests.rules import Rules
 from tests.servers import Postgres
 
@@ -26,44 +35,57 @@ def report(answer: Reply, code: int) -> Any:
     return answer.json
 
 
-async def ready(service: Service, code: int) -> Any:
-    """What /readyz says, to anybody."""
-    return report(await service.send("GET", "/readyz"), code)
+async def ready(service: Service, code: int, wanted: Callable[[Any], bool] = lambda _: True) -> Any:
+    """What /readyz says, once that is as wanted."""
+    answer = await eventually(
+        partial(service.send, "GET", "/readyz"), lambda answer: answer.code == code and wanted(answer.json)
+    )
+    return report(answer, code)
+
+
+def waits_for(*waiting: str) -> Callable[[Any], bool]:
+    """Whether these are the first lists that are waited for."""
+    return lambda told: told["waiting"] == list(waiting)
 
 
 async def test_it_is_ready_once_every_first_list_is_complete(service: Service, writer: Writer) -> None:
     assert (await service.send("GET", "/livez")).code == 200
     nothing = await ready(service, 503)
-    assert (nothing["clusters"], nothing["waiting"], nothing["types"]) == ([], [], [])
+    assert (nothing["reason"], nothing["clusters"], nothing["waiting"], nothing["types"]) == ("unwatched", [], [], [])
 
     await writer.open_cluster("uid", ["*.*.krateo.io"])
     [panels] = await writer.declare(PANELS)
     teams = await writer.declare(BUTTONS, ["team-a", "team-b"])
-    assert (await ready(service, 503))["waiting"] == [
+    two = (
         f"buttons.{WIDGETS} in cluster test is not complete yet: namespace team-a: pending; namespace team-b: pending",
         f"panels.{WIDGETS} in cluster test is not complete yet: pending",
-    ]
+    )
+    assert (await ready(service, 503, waits_for(*two)))["reason"] == "listing"
 
     await first_list(writer, panels)
     await first_list(writer, teams[0])
     await writer.set_state(teams[1], "forbidden", "may not list buttons")
-    assert (await ready(service, 503))["waiting"] == [
+    refused = (
         f"buttons.{WIDGETS} in cluster test is not complete yet: namespace team-b: forbidden (may not list buttons)"
-    ]
+    )
+    await ready(service, 503, waits_for(refused))
 
     await first_list(writer, teams[1])
-    undiscovered = await ready(service, 503)
+    undiscovered = await ready(service, 503, waits_for())
     assert [(cluster["discovered"], cluster["types"]) for cluster in undiscovered["clusters"]] == [(False, 2)]
 
     await writer.discovered()
     done = await ready(service, 200)
-    assert (done["database"], done["waiting"], done["omitted"]) == ("ok", [], 0)
-    assert done["clusters"] == [{"name": "test", "discovered": True, "types": 2, "objects": 0, "lease": None}]
+    assert (done["reason"], done["database"], done["waiting"], done["omitted"]) == ("ok", "ok", [], 0)
+    assert done["clusters"] == [
+        {"name": "test", "ready": True, "discovered": True, "types": 2, "objects": 0, "lease": None}
+    ]
 
     await writer.begin_list(panels)  # a list that is read again takes nothing away
-    await ready(service, 200)
+    await ready(service, 200, lambda told: "syncing" in {type["state"] for type in told["types"]})
     await writer.declare(THEMES)
-    [late] = (await ready(service, 200))["waiting"]  # nor does a type that comes later: the others can be asked for
+    # nor does a type that comes later: the others can be asked for
+    [late] = (await ready(service, 200, lambda told: told["waiting"]))["waiting"]
     assert late.startswith(f"themes.{WIDGETS} ")
 
     await writer.open_cluster("another", ["*.*.krateo.io"])
@@ -100,10 +122,13 @@ async def watched(writer: Writer, pool: Pool) -> None:
 
 async def test_it_tells_how_each_watch_stands_the_worst_first(service: Service, writer: Writer, pool: Pool) -> None:
     await watched(writer, pool)
-    told = await ready(service, 200)
+    told = await ready(
+        service, 200, lambda told: told["clusters"][0]["objects"] == 600 and told["clusters"][0]["lease"]
+    )
     assert told["clusters"] == [
         {
             "name": "test",
+            "ready": True,
             "discovered": True,
             "types": 2,
             "objects": 600,
@@ -124,7 +149,7 @@ async def test_it_tells_how_each_watch_stands_the_worst_first(service: Service, 
     ]
     async with pool.connection() as connection:
         await connection.execute("UPDATE leases SET expires_at = clock_timestamp()")
-    assert (await ready(service, 200))["clusters"][0]["lease"]["held"] is False
+    await ready(service, 200, lambda told: told["clusters"][0]["lease"]["held"] is False)
 
 
 async def test_it_does_not_tell_of_very_many_watches(service: Service, writer: Writer) -> None:
@@ -132,8 +157,8 @@ async def test_it_does_not_tell_of_very_many_watches(service: Service, writer: W
     [panels] = await writer.declare(PANELS)
     await first_list(writer, panels)
     await writer.declare(BUTTONS, [f"team-{number}" for number in range(SHOWN + 7)])
-    told = await ready(service, 503)
-    assert (len(told["types"]), told["omitted"]) == (SHOWN, 8)
+    told = await ready(service, 503, lambda told: told["omitted"] == 8)
+    assert len(told["types"]) == SHOWN
     assert {type["type"] for type in told["types"]} == {BUTTONS.name}, "what is waited for comes first"
     assert {type["lag_seconds"] for type in told["types"]} == {None}
 
@@ -141,7 +166,8 @@ async def test_it_does_not_tell_of_very_many_watches(service: Service, writer: W
 async def test_a_schema_that_is_behind(service: Service, pool: Pool) -> None:
     async with pool.connection() as connection:
         await connection.execute("UPDATE alembic_version SET version_num = '0000'")
-    assert "run `presenter migrate`" in (await ready(service, 503))["database"]
+    told = await ready(service, 503, lambda told: told["reason"] == "schema")
+    assert "run `presenter migrate`" in told["database"]
 
 
 async def test_a_database_that_is_away(postgres: Postgres) -> None:
@@ -149,7 +175,8 @@ async def test_a_database_that_is_away(postgres: Postgres) -> None:
     async with serving(address) as service:
         assert (await ready(service, 503))["database"] == "ok"
         await asyncio.to_thread(postgres.drop, "away")
-        assert "PostgreSQL cannot be used" in (await ready(service, 503))["database"]
+        told = await ready(service, 503, lambda told: told["reason"] == "database")
+        assert "PostgreSQL cannot be used" in told["database"]
         assert (await service.send("GET", "/livez")).code == 200
 
 
@@ -174,6 +201,13 @@ async def samples(service: Service, name: str) -> dict[tuple[str, ...], float]:
         for sample in family.samples
         if sample.name == name
     }
+
+
+async def measured(
+    service: Service, name: str, values: dict[tuple[str, ...], float], patience: float = PATIENCE
+) -> None:
+    """Wait until a metric has these values."""
+    await eventually(partial(samples, service, name), values.__eq__, patience)
 
 
 @pytest.mark.parametrize("serve", [True, False])
@@ -206,8 +240,8 @@ async def test_the_cache_is_measured(database: Address, writer: Writer, pool: Po
 async def test_what_was_never_heard_of_has_no_lag(service: Service, writer: Writer) -> None:
     await writer.open_cluster("uid", ["*.*.krateo.io"])
     await writer.declare(PANELS)
+    await measured(service, "presenter_cache_objects", {("test", WIDGETS, "", "panels"): 0})
     assert await samples(service, "presenter_cache_lag_seconds") == {}
-    assert await samples(service, "presenter_cache_objects") == {("test", WIDGETS, "", "panels"): 0}
     assert await samples(service, "presenter_lease_held") == {("test",): 0}
 
 
@@ -225,18 +259,18 @@ async def test_without_a_database_the_process_is_still_measured(postgres: Postgr
     async with serving(address) as service:
         assert await samples(service, "presenter_database_up") == {(): 1}
         await asyncio.to_thread(postgres.drop, "unmeasured")
-        assert await samples(service, "presenter_database_up") == {(): 0}
+        await measured(service, "presenter_database_up", {(): 0})
         assert await samples(service, "presenter_lease_held") == {}
         assert await samples(service, "process_resident_memory_bytes")
 
 
-async def test_a_database_that_does_not_answer_holds_no_scrape_up(service: Service, pool: Pool) -> None:
-    async with pool.connection() as connection, connection.transaction():
-        await connection.execute("LOCK TABLE watches")
-        async with asyncio.timeout(20):  # a statement may take 60 s
-            assert await samples(service, "presenter_database_up") == {(): 0}
+async def test_a_database_that_does_not_answer_holds_no_scrape_up(database: Address, pool: Pool) -> None:
+    async with serving(database, query_timeout=timedelta(seconds=1)) as service:
+        async with pool.connection() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE watches")
+            await measured(service, "presenter_database_up", {(): 0})
             assert await samples(service, "process_resident_memory_bytes")
-    assert await samples(service, "presenter_database_up") == {(): 1}
+        await measured(service, "presenter_database_up", {(): 1})
 
 
 async def test_requests_are_counted_by_route(service: Service, writer: Writer) -> None:
@@ -273,3 +307,78 @@ async def test_two_services_in_one_process_count_for_themselves(database: Addres
         await one.get("/livez")
         assert await samples(one, name)
         assert await samples(other, name) == {}
+
+
+# -- who is told -------------------------------------------------------------------------------------------------------
+
+TOKEN = "a token for scrapes only"
+SECRET = MetricsSettings(METRICS_TOKEN=SecretStr(TOKEN))
+TOLD_TO_ANYBODY = {"presenter_database_up", "presenter_ready"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def metrics_of(reply: Reply) -> set[str]:
+    return {family.name for family in text_string_to_metric_families(reply.body.decode())}
+
+
+@pytest.mark.parametrize("metrics", [MetricsSettings(), SECRET], ids=["no token is set", "a token is set"])
+async def test_anybody_is_told_yes_or_no(
+    database: Address, writer: Writer, pool: Pool, metrics: MetricsSettings
+) -> None:
+    async with serving(database, metrics=metrics) as service:
+        assert (await service.send("GET", "/readyz")).json == {"ready": False, "reason": "unwatched"}
+        await watched(writer, pool)
+        standing = await eventually(partial(service.send, "GET", "/readyz"), lambda reply: reply.code == 200)
+        assert standing.json == {"ready": True, "reason": "ok"}
+        scraped = await service.send("GET", "/metrics")
+        assert metrics_of(scraped) == TOLD_TO_ANYBODY
+        assert b"presenter_ready 1.0" in scraped.body
+    async with serving(database, metrics=MetricsSettings(ANONYMOUS_METRICS=True)) as service:
+        assert (await service.send("GET", "/readyz")).json["types"]
+        assert metrics_of(await service.send("GET", "/metrics")) > TOLD_TO_ANYBODY
+
+
+async def test_who_has_the_token_is_told_everything(database: Address, writer: Writer, pool: Pool) -> None:
+    await watched(writer, pool)
+    async with serving(database, metrics=SECRET) as service:
+        assert (await service.send("GET", "/readyz", headers=bearer(TOKEN))).json["types"]
+        assert metrics_of(await service.send("GET", "/metrics", headers=bearer(TOKEN))) > TOLD_TO_ANYBODY
+        for wrong in (bearer(TOKEN + "x"), bearer(""), service.authorization, {"Authorization": f"Basic {TOKEN}"}):
+            for path in ("/readyz", "/metrics"):
+                assert "METRICS_TOKEN" in (await service.send("GET", path, headers=wrong)).failure(401)
+    async with serving(database) as service:  # where none is set there is no wrong one
+        assert (await service.get("/readyz")).code == 200
+
+
+async def test_they_take_no_connection_from_those_who_ask_for_resources(
+    service: Service, writer: Writer, pool: Pool
+) -> None:
+    await watched(writer, pool)
+    await ready(service, 200)
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE watches")
+        async with asyncio.timeout(OLDEST):  # a statement may take longer
+            replies = await asyncio.gather(*(service.send("GET", path) for path in 25 * ("/readyz", "/metrics")))
+    assert {reply.code for reply in replies} == {200}
+
+
+async def test_a_crowd_of_them_is_slowed_down_and_one_is_not(database: Address) -> None:
+    seconds, crowd = 1.5, 40
+    async with serving(database, metrics=SECRET) as service, asyncio.timeout(60):
+        started = time.monotonic()
+        assert (await service.send("GET", "/readyz")).code == 503
+        assert time.monotonic() - started < HELD
+        answered = 0
+
+        async def ask() -> None:
+            nonlocal answered
+            while time.monotonic() < started + seconds:
+                await service.send("GET", "/metrics")
+                answered += 1
+
+        await asyncio.gather(*(ask() for _ in range(crowd)))
+        elapsed = time.monotonic() - started
+    assert answered <= AT_ONCE * (elapsed + 2) + crowd * (elapsed / HELD + 1), "at full speed it is thousands"

@@ -70,5 +70,11 @@ def system(
     """The sandbox and the database, with settings that bring a service to both."""
     kubeconfig = home / "kubeconfig"
     sandbox.write_kubeconfig(kubeconfig)
-    variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(kubeconfig), **variables_of(database)}
+    variables = {
+        "PORT": "0",
+        "SIGN_KEY": KEY,
+        "KUBECONFIG": str(kubeconfig),
+        "ANONYMOUS_METRICS": "true",
+        **variables_of(database),
+    }
     return System(sandbox, presenter, session, variables)

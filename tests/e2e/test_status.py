@@ -163,9 +163,9 @@ async def test_watching_it_shows_what_changes_until_ctrl_c(presenter: Launch, da
 async def test_watching_it_goes_on_when_the_database_is_away(presenter: Launch, postgres: Postgres, flag: str) -> None:
     address = await asyncio.to_thread(postgres.create, "away", "template")
     process = await presenter("status", flag, "--json", **variables_of(address))
-    await process.line('^{"ready":false,"database":"ok"')
+    await process.line('^{"ready":false,"reason":"unwatched","database":"ok"')
     await asyncio.to_thread(postgres.drop, "away")
-    await process.line('^{"ready":false,"database":"PostgreSQL cannot be used: ')
+    await process.line('^{"ready":false,"reason":"database","database":"PostgreSQL cannot be used: ')
     await asyncio.to_thread(postgres.create, "away", "template")
     seen = len(process.out)
     async with asyncio.timeout(PATIENCE):

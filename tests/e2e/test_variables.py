@@ -110,6 +110,20 @@ async def test_only_so_much_is_taken_on_and_only_for_so_long(system: System, dat
     assert all("Retry-After" in reply.headers for reply in replies)
 
 
+@shows("METRICS_TOKEN", "ANONYMOUS_METRICS")
+async def test_who_is_told_how_it_stands(system: System) -> None:
+    async def told(service: Service, **headers: str) -> tuple[int, bool]:
+        async with service.session.get(f"{service.url}/metrics", headers=headers) as response:
+            return response.status, "presenter_build_info" in await response.text()
+
+    secret = await system.start("serve", ANONYMOUS_METRICS="", METRICS_TOKEN="a token for scrapes")
+    assert await told(secret) == (200, False)
+    assert await told(secret, Authorization="Bearer a token for scrapes") == (200, True)
+    assert await told(secret, Authorization="Bearer another") == (401, False)
+    assert "a token for scrapes" not in secret.process.log()
+    assert await told(await system.start("serve", ANONYMOUS_METRICS="true")) == (200, True)
+
+
 @shows("DEBUG")
 @pytest.mark.parametrize(("debug", "level"), [("true", "debug"), ("", "info")])
 async def test_debug_logs_more(system: System, debug: str, level: str) -> None:

@@ -54,6 +54,11 @@ async def test_no_subresources_and_nothing_that_cannot_be_watched(any_client: Ku
     discovered = await Discovery(any_client).read()
     assert not [found for found in discovered.types if "/" in found.resource]
     assert not [found for found in discovered.types if found.resource.endswith("reviews")]
+    reviews = {found.name: found for found in discovered.unwatched}
+    assert reviews["subjectaccessreviews.authorization.k8s.io"] == ResourceType(
+        "authorization.k8s.io", "", "subjectaccessreviews", "SubjectAccessReview", False, ("v1",)
+    )
+    assert not reviews.keys() & named(discovered).keys()
     assert discovered.incomplete == frozenset()
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from presenter.access.authorizer import decide
 from presenter.config import ClusterSettings
 from presenter.errors import NotSynced, Unavailable
 from presenter.kube.client import KubeClient
 from presenter.sandbox import User
 from tests.rbac.objects import identity, rule, user
-from tests.reviews.world import CONFIG_MAPS, REVIEWS, TTL, World, reading
+from tests.reviews.world import CONFIG_MAPS, DEPLOYMENTS, REVIEWS, TTL, World, reading
 
 ALICE = identity("alice")
 
@@ -96,10 +99,36 @@ async def test_a_cluster_that_this_service_is_not_connected_to(world: World) -> 
     assert world.reviews == 0
 
 
+async def test_such_a_cluster_is_not_the_others_trouble(world: World) -> None:
+    foreign = dataclasses.replace(CONFIG_MAPS, cluster="elsewhere", id=77)
+    everyone = identity("root", "system:masters")
+    asked = partial(decide, world.authorizer(), everyone, "list", namespace="dev", name=None)
+    scope, undecided = await asked([foreign, CONFIG_MAPS])
+    assert scope.keys() == {CONFIG_MAPS.id}
+    assert [*undecided] == ["elsewhere"]
+    with pytest.raises(Unavailable, match="cluster elsewhere"):
+        await asked([foreign])
+
+
+async def test_a_type_that_is_refused_is_not_the_others_trouble(world: World) -> None:
+    [watch] = CONFIG_MAPS.watches
+    refused = dataclasses.replace(
+        CONFIG_MAPS, watches=(msgspec.structs.replace(watch, synced_at=None, state="error", error="no"),)
+    )
+    authorizer = world.authorizer()
+    world.let_everywhere(user("lister"), rule("list", "deployments", "apps"), binding="lister")
+    listed = await authorizer.scope(identity("lister"), "list", [refused, DEPLOYMENTS], namespace=None, name=None)
+    assert listed.keys() == {DEPLOYMENTS.id}
+    with pytest.raises(NotSynced, match=r"configmaps .* is not complete yet: error"):
+        await authorizer.scope(identity("lister"), "list", [refused], namespace=None, name=None)
+
+
 async def test_all_namespaces_of_a_type_that_is_not_listed_yet(world: World) -> None:
     """Which namespaces to ask about is not known: to say "forbidden" would be a guess."""
     [watch] = CONFIG_MAPS.watches
-    unlisted = dataclasses.replace(CONFIG_MAPS, watches=(dataclasses.replace(watch, synced_at=None, state="syncing"),))
+    unlisted = dataclasses.replace(
+        CONFIG_MAPS, watches=(msgspec.structs.replace(watch, synced_at=None, state="syncing"),)
+    )
     authorizer = world.authorizer()
     with pytest.raises(NotSynced, match=r"configmaps .* is not complete yet: syncing"):
         await authorizer.scope(identity("nobody"), "list", [unlisted], namespace=None, name=None)

@@ -25,7 +25,7 @@ BINDINGS = "rolebindings.rbac.authorization.k8s.io"
 
 
 def cached(id: int, group: str, version: str, resource: str, kind: str, *, namespaced: bool = True) -> CachedType:
-    watch = WatchStatus("", "live", "", synced_at=datetime.now(UTC), checkpoint="1", lag=timedelta())
+    watch = WatchStatus("", "live", "", synced_at=datetime.now(UTC), checkpoint="1", lag_seconds=0.0)
     return CachedType(id, CLUSTER, ResourceType(group, version, resource, kind, namespaced, (version,)), (watch,))
 
 

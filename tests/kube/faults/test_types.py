@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from presenter.cache.catalog import read_catalog
 from presenter.config import ClusterSettings
 from presenter.kube import login
 from presenter.kube.client import KubeClient
@@ -160,6 +162,49 @@ async def test_fault_33_stale_api_service_hides_what_is_gone_and_changed(world: 
         world.sandbox.faults.remove(stale)
         await known(world, ROCKETS)
         await eventually(world.known_types, lambda types: types[0].version == "v2")
+        await world.equal()
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_a_type_that_is_refused_from_the_start_is_not_waited_for(world: World, status: int) -> None:
+    refused = world.sandbox.faults.refuse(status, resource=ANVILS, body=CONVERSION_FAILED)
+    async with world.following("*.example.com"):
+        await world.in_sync(ROCKETS)
+        await world.state(ANVILS, "forbidden" if status == 403 else "error")
+        await looks(world)
+        [cluster] = (await read_catalog(world.pool)).clusters
+        assert (cluster.discovered, cluster.completed) == (True, False)
+        async with world.pool.connection() as connection:
+            await connection.execute("UPDATE clusters SET discovered_at = discovered_at - interval '61 s'")
+        catalog = await eventually(partial(read_catalog, world.pool), lambda catalog: catalog.usable)
+        assert [cached.type.name for cached in catalog.types if catalog.refuses(cached)] == [ANVILS]
+        world.sandbox.faults.remove(refused)
+        await world.equal()
+        assert (await read_catalog(world.pool)).complete
+
+
+async def test_what_cannot_be_watched_is_made_known(world: World) -> None:
+    async def unwatched() -> set[str]:
+        return {cached.type.name for cached in (await read_catalog(world.pool)).unwatched}
+
+    async with world.following("*.*"):
+        await eventually(unwatched, lambda names: "subjectaccessreviews.authorization.k8s.io" in names)
+        await world.equal()
+    async with world.following("*.example.com"):
+        await eventually(unwatched, lambda names: not names)
+        await world.equal()
+
+
+async def test_a_group_whose_types_are_not_told_is_made_known(world: World) -> None:
+    async def undiscovered() -> frozenset[tuple[str, str]]:
+        return (await read_catalog(world.pool)).undiscovered
+
+    stale = world.sandbox.faults.stale_discovery("example.com")
+    world.sandbox.faults.stale_discovery("apps")  # which is not watched
+    async with world.following("*.example.com"):
+        await eventually(undiscovered, lambda groups: groups == {("test", "example.com")})
+        world.sandbox.faults.remove(stale)
+        await eventually(undiscovered, lambda groups: not groups)
         await world.equal()
 
 

@@ -1,0 +1,175 @@
+"""The catalog in memory: read again as it changes, for lists that must have it fresh, and for who only looks at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from presenter.cache.catalog import Catalog, read_catalog
+from presenter.cache.writes import CATALOG_CHANNEL
+from presenter.errors import DatabaseUnavailable, PresenterError, Unavailable
+
+if TYPE_CHECKING:
+    from presenter.cache.pool import Connection, Pool
+
+PULSE = 2.0
+"""Seconds after which it is read although nobody asks for it."""
+
+OLDEST = 10.0
+"""Seconds after which what was read no longer says anything: the database has not answered since."""
+
+_GAP = 0.05
+_AGAIN = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class CatalogReader:
+    """The catalog, read again when it changed or is older than `max_age` seconds.
+
+    There is one reading at a time. It serves all who wait for it, or fails for all of them; nobody waits for a second
+    one. Where somebody asks again and again it begins early enough to end before anybody has to wait.
+    """
+
+    def __init__(self, pool: Pool, max_age: float = 0.5) -> None:
+        self._pool = pool
+        self._max_age = max_age
+        self._catalog: Catalog | None = None
+        self._failure: PresenterError | None = None
+        self._read_at = self._fresh_since = -math.inf
+        self._took = 0.0
+        self._announcements = 0
+        self._announced = asyncio.Event()
+        self._reading: asyncio.Task[Catalog] | None = None
+        self._left_out: list[str] = []
+
+    async def current(self) -> Catalog:
+        """The catalog as it was at most `max_age` seconds ago, or is when a reading ends that has begun already.
+
+        Raises SchemaOutdated, DatabaseUnavailable and its kin.
+        """
+        age = time.monotonic() - self._fresh_since
+        if age < self._max_age and self._catalog is not None:
+            if self._reading is None and age > self._max_age - min(2 * self._took, self._max_age / 2):
+                self._begin()
+            return self._catalog
+        reading = self._reading or self._begin()
+        await asyncio.wait([reading])  # not awaited itself: one who is cancelled must not take it from the others
+        return reading.result()
+
+    @property
+    def latest(self) -> Catalog:
+        """The catalog as it was last read, for whoever has waited for a `current` one: it is that, or a later one."""
+        assert self._catalog is not None
+        return self._catalog
+
+    def known(self) -> Catalog:
+        """The catalog as it was last read, without waiting for anything, if it still says something.
+
+        Raises what the last reading did, and DatabaseUnavailable when none has ended for a while.
+        """
+        if self._failure is not None:
+            raise self._failure
+        age = time.monotonic() - self._read_at
+        if self._catalog is None:
+            raise DatabaseUnavailable("PostgreSQL has not been asked yet")
+        if age > OLDEST:
+            raise DatabaseUnavailable(f"PostgreSQL has not answered for {age:.0f} s")
+        return self._catalog
+
+    async def follow(self) -> None:
+        """Keep it read, and hear at once of what writers announce, until cancelled.
+
+        Nothing is announced on a standby server, nor through a pooler.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep(), name="catalog: read")
+            tasks.create_task(self._hear(), name="catalog: hear")
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> asyncio.Task[Catalog]:
+        # In a context of its own: it is nobody's request in particular.
+        self._reading = asyncio.create_task(self._read(), name="catalog", context=contextvars.Context())
+        self._reading.add_done_callback(self._end)
+        return self._reading
+
+    async def _read(self) -> Catalog:
+        began, announcements = time.monotonic(), self._announcements
+        try:
+            catalog = await read_catalog(self._pool)
+        except PresenterError as error:
+            self._failure = error
+            raise
+        self._catalog, self._failure = catalog, None
+        self._read_at = time.monotonic()
+        self._took = self._read_at - began
+        # What was announced meanwhile may not be in it: it is for those who wait, and for nobody who comes later.
+        self._fresh_since = self._read_at if announcements == self._announcements else -math.inf
+        self._tell(catalog)
+        return catalog
+
+    def _end(self, reading: asyncio.Task[Catalog]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # asyncio logs what nobody looked at, but the last to wait may have just left
+
+    async def _keep(self) -> None:
+        while True:
+            self._announced.clear()
+            pause = PULSE
+            try:
+                await self.current()
+            except PresenterError:
+                pause = _AGAIN
+            except Exception as error:  # a bug must not end those who serve
+                log.exception("the catalog cannot be read")
+                self._failure, pause = DatabaseUnavailable(f"internal error, see the log: {error!r}"), PULSE
+            await asyncio.sleep(_GAP)
+            try:
+                async with asyncio.timeout(pause):
+                    await self._announced.wait()
+            except TimeoutError:
+                pass
+
+    def _tell(self, catalog: Catalog) -> None:
+        left_out = sorted(
+            f"{cached.type.name} of {cached.cluster}" for cached in catalog.types if catalog.refuses(cached)
+        )
+        if left_out != self._left_out:
+            self._left_out = left_out
+            log.warning("left out, since the API server refuses to list them", types=left_out)
+
+    # -- hearing -------------------------------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    if not await connection.fetchval("SELECT pg_is_in_recovery()"):
+                        await self._listen(connection)
+            except Unavailable as error:
+                log.debug("announcements are not heard", error=error.message)
+            await asyncio.sleep(_AGAIN)
+
+    async def _listen(self, connection: Connection) -> None:
+        closed = asyncio.Event()
+
+        def announced(*_: object) -> None:
+            self._announcements += 1
+            self._fresh_since = -math.inf
+            self._announced.set()
+
+        connection.add_termination_listener(lambda _: closed.set())
+        await connection.add_listener(CATALOG_CHANNEL, announced)
+        try:
+            announced()
+            await closed.wait()
+        finally:
+            if not connection.is_closed():
+                await connection.remove_listener(CATALOG_CHANNEL, announced)
