@@ -25,6 +25,9 @@ __all__ = ["home", "presenter", "session", "system"]
 Render = Callable[[Values], Manifests]
 QUERY: dict[str, str | int] = {"group": "widgets.templates.krateo.io", "resource": "panels", "namespace": "*"}
 PREFIX = "ResourcesPresenter"
+LATER = """
+UPDATE clusters SET discovered_at = discovered_at - interval '61 s' WHERE discovered_at IS NOT NULL RETURNING true
+"""
 AGED = "UPDATE watches SET last_event_at = clock_timestamp() - interval '10 minutes'"
 
 
@@ -83,6 +86,19 @@ class Scene:
 
         await eventually(total, lambda value: value > 0)
 
+    async def aged(self, service: Service) -> None:
+        """Record until the panels have not been heard of for long."""
+
+        async def lag() -> float:
+            recorded = await self.record(service)
+            return sum(
+                value
+                for (name, have), value in recorded.values.items()
+                if name == "presenter_cache_lag_seconds" and ("resource", "panels") in have
+            )
+
+        await eventually(lag, lambda seconds: seconds > 300)
+
 
 @pytest.fixture
 def scene(system: System, postgres: Postgres, database: Address) -> Scene:
@@ -133,12 +149,35 @@ async def the_database_is_gone(scene: Scene) -> None:
 
 
 @fires("NotReady", "TypeFails")
-async def a_first_list_is_forbidden(scene: Scene) -> None:
-    scene.system.sandbox.faults.refuse(403, resource=PANELS)
+async def the_rules_are_forbidden(scene: Scene) -> None:
+    scene.system.sandbox.faults.refuse(403, resource="roles.rbac.authorization.k8s.io")
     service = await scene.system.start()
     await scene.until(service, "presenter_lease_held")
     del scene.recordings[:-1]  # that somebody began to lead is no change of leaders
-    await scene.until(service, "presenter_cache_state", resource="panels", state="forbidden")
+    await scene.until(service, "presenter_cache_state", resource="roles", state="forbidden")
+
+
+@fires("TypeFails")
+async def a_type_is_refused(scene: Scene) -> None:
+    scene.system.sandbox.faults.refuse(500, resource=PANELS)
+    service = await scene.system.start()
+    await scene.until(service, "presenter_lease_held")
+    del scene.recordings[:-1]
+    await scene.until(service, "presenter_cache_state", resource="panels", state="error")
+    async with scene.sql() as sql:
+        await eventually(partial(sql.fetchval, LATER), bool)
+    await scene.until(service, "presenter_ready")
+
+
+@fires("ClusterNotReady", "WithoutLeader")
+async def another_cluster_joins_and_nobody_watches_it(scene: Scene) -> None:
+    service = await scene.running()
+    async with scene.sql() as sql:
+        await sql.execute(
+            "INSERT INTO clusters (name, uid, watch, secret_data) VALUES ('west', 'uid', '{pods}', false)"
+        )
+    west = ("presenter_cluster_ready", (("cluster", "west"),))
+    await eventually(partial(scene.record, service), lambda recorded: west in recorded.values)
 
 
 @fires("WithoutLeader", "TypeStale", "TypeFails", "RulesStale")
@@ -148,7 +187,7 @@ async def nobody_watches(scene: Scene) -> None:
     assert await watching.process.stop() == 0
     async with scene.sql() as sql:
         await sql.execute(AGED)  # instead of waiting so long
-    await scene.record(serving)
+    await scene.aged(serving)
 
 
 @fires("LeaderChanges")
@@ -169,7 +208,7 @@ async def one_watch_hangs(scene: Scene) -> None:
     scene.system.sandbox.faults.drop_events(resource=PANELS)
     async with scene.sql() as sql:
         await sql.execute(f"{AGED} WHERE type_id = (SELECT id FROM resource_types WHERE resource = 'panels')")
-    await scene.record(service)
+    await scene.aged(service)
 
 
 @fires("Repairs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -36,7 +37,7 @@ CUSTOM = {
     "PrometheusRule": "monitoring.coreos.com/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
 }
-FROM_THE_CHART = {"WATCH", "SHUTDOWN_GRACE", "DB_USER", "DB_PASS", "SIGN_KEY", "CURSOR_KEY"}
+FROM_THE_CHART = {"WATCH", "SHUTDOWN_GRACE", "DB_USER", "DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"}
 NOT_IN_A_POD = {"KUBECONFIG", "DATA_DIR"}
 DEFAULT = example("default")
 SPLIT = example("split")
@@ -153,6 +154,29 @@ def test_config_and_secrets_become_the_environment(render: Render) -> None:
         "WATCH": "*.widgets.templates.krateo.io,*.templates.krateo.io,*.core.krateo.io,"
         "*.composition.krateo.io,customresourcedefinitions.apiextensions.k8s.io",
     }
+
+
+def test_the_token_of_scrapes_comes_from_a_secret(render: Render) -> None:
+    scraped = having(DEFAULT, "metrics.serviceMonitor.enabled", True)
+    own = render(scraped)
+    assert environment(container(own["Deployment", NAME]))["METRICS_TOKEN"] == (f"{NAME}-metrics", "METRICS_TOKEN")
+    (token,) = own["Secret", f"{NAME}-metrics"]["data"].values()
+    assert len(base64.b64decode(token)) == 32
+    given = render(having(scraped, "metrics.tokenSecret", {"name": "scrapes", "key": "token"}))
+    assert environment(container(given["Deployment", NAME]))["METRICS_TOKEN"] == ("scrapes", "token")
+    assert ("Secret", f"{NAME}-metrics") not in given
+    for manifests, secret in (
+        (own, {"name": f"{NAME}-metrics", "key": "METRICS_TOKEN"}),
+        (given, {"name": "scrapes", "key": "token"}),
+    ):
+        (endpoint,) = manifests["ServiceMonitor", NAME]["spec"]["endpoints"]
+        assert endpoint["authorization"] == {"credentials": secret}
+    for open_to_all in (True, "true"):
+        manifests = render(having(scraped, "config.ANONYMOUS_METRICS", open_to_all))
+        assert "authorization" not in manifests["ServiceMonitor", NAME]["spec"]["endpoints"][0]
+        assert environment(container(manifests["Deployment", NAME]))["ANONYMOUS_METRICS"] == "true"
+        assert ("Secret", f"{NAME}-metrics") not in manifests
+    assert "METRICS_TOKEN" not in environment(container(render(DEFAULT)["Deployment", NAME]))
 
 
 def test_published_keys_need_no_shared_one(render: Render) -> None:

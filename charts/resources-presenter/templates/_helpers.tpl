@@ -48,6 +48,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq (.Values.config.AUTHORIZER | default "rbac") "sar" }}true{{ end -}}
 {{- end -}}
 
+{{/* The Secret with the token that scrapes send: a given one, else one that comes with the ServiceMonitor. */}}
+{{- define "presenter.metricsSecret" -}}
+{{- if .Values.metrics.tokenSecret.name }}{{ .Values.metrics.tokenSecret.name }}
+{{- else if and .Values.metrics.serviceMonitor.enabled (ne (.Values.config.ANONYMOUS_METRICS | default false | toString) "true") }}{{ include "presenter.name" . }}-metrics
+{{- end -}}
+{{- end -}}
+
 {{- define "presenter.publishedKeys" -}}
 {{- if or .Values.config.JWKS_URL .Values.config.OIDC_ISSUER }}true{{ end -}}
 {{- end -}}
