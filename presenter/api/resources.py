@@ -238,7 +238,7 @@ async def _get(
     visible = list(itertools.compress(rows, allowed))
     if not visible:
         for cached in types:
-            if not catalog.refuses(cached):
+            if parameters.resource is not None or not catalog.refuses(cached):
                 cached.require_synced()
         raise absent
     row = next((row for row in visible if catalog.by_id[row.type_id].synced), visible[0])
@@ -253,10 +253,8 @@ def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list
     """The types an object may be of, in an order that says which counts where it is of several."""
     types = (
         cached
-        for cached in catalog.types
-        if cached.cluster == cluster
-        and parameters.group in (None, cached.type.group)
-        and parameters.resource in (None, cached.type.resource)
+        for cached in catalog.of_cluster(cluster)
+        if parameters.group in (None, cached.type.group) and parameters.resource in (None, cached.type.resource)
     )
     return sorted(types, key=lambda cached: (cached.type.group, cached.type.resource))
 

@@ -161,6 +161,7 @@ async def test_what_is_refused_is_left_out_of_its_group_and_said(service: Servic
     missing = (await service.detail("test:none")).failure(404)
     assert BUTTONS.name in missing
     assert "secret-project" not in missing
+    assert BUTTONS.name in (await service.detail("test:none", "resource=buttons")).failure(503)
     assert refused.type == BUTTONS
 
 
