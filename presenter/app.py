@@ -72,8 +72,11 @@ async def run(
         contextlib.closing(listener or listen(settings.http.port)) as listener,
         _tracing(settings) if serve else contextlib.nullcontext() as trace,
     ):
-        for used in {reading, address} if watch else {reading}:
-            await wait_until_ready(used, settings.database.ready_timeout.total_seconds())
+        patience = settings.database.ready_timeout.total_seconds()
+        if watch:
+            await wait_until_ready(address, patience)
+        if reading != address or not watch:
+            await wait_until_ready(reading, patience, through_pooler=True)
         registry = registry or _registry()
         async with (
             _catalog(settings, reading) as catalog,

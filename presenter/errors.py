@@ -98,7 +98,19 @@ class Unavailable(PresenterError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL cannot be reached, refuses the connection or went away."""
+    """PostgreSQL cannot be reached, refuses the connection or went away.
+
+    `remedy` is what can be done about it: for who runs this service, not for who calls it.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message}: {remedy}" if remedy else message)
+        self._message = message
+
+    @property
+    def message(self) -> str:
+        """Without the remedy."""
+        return self._message
 
 
 class DatabaseBusy(DatabaseUnavailable):

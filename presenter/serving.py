@@ -43,6 +43,7 @@ async def serving(
         Pool.reading(address, "pages", CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
         _authorizer(settings, pool, catalog) as authorizer,
     ):
+        await pool.check()
         services = Services(
             pool=pool,
             catalog=catalog,

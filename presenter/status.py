@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -23,7 +24,7 @@ from presenter.resource import ALL_NAMESPACES
 INTERVAL = 1.0
 """Seconds between looks."""
 
-_PATIENCE = 10.0
+_PATIENCE = timedelta(seconds=10)
 _WIDE = 100_000
 _NARROW = 120
 _DETAILS = ("CHECKPOINT", "EVENTS", "LISTS", "REPAIRS", "SANITISED")
@@ -75,9 +76,7 @@ async def follow(find: Callable[[], Address], *, as_json: bool) -> None:
 
 async def _read(find: Callable[[], Address]) -> Catalog:
     address = find()
-    await (await address.connect()).close()  # says best what is wrong with an address
-    read_only = {"default_transaction_read_only": "on"}
-    async with Pool.opened(address, size=1, command_timeout=_PATIENCE, **read_only) as pool:
+    async with Pool.reading(address, "other", 1, _PATIENCE, default_transaction_read_only="on") as pool:
         await schema.check(pool)
         return await read_catalog(pool)
 

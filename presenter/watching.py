@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry
 
+from presenter.cache import schema
 from presenter.cache.claim import Claim
 from presenter.cache.comparison import Comparisons
 from presenter.cache.lease import Lease
@@ -20,6 +21,7 @@ from presenter.cache.pool import Address, Pool
 from presenter.cache.recoveries import Recoveries
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
+from presenter.errors import ConfigError
 from presenter.kube.client import KubeClient
 from presenter.kube.metrics import OF_INGEST
 from presenter.kube.supervisor import Supervisor
@@ -45,6 +47,10 @@ async def watching(
         connected(cluster) as (client, name),
         Pool.opened(address, name="writer", size=CONNECTIONS, idle_in_transaction_session_timeout=FORSAKEN) as pool,
     ):
+        if not await schema.may_be_written(pool):
+            raise ConfigError(
+                f"DB_USER is {address.user!r}, who may not write at {address.there}: name who migrated it"
+            )
         recoveries = Recoveries()
 
         async def watch(epoch: int) -> None:

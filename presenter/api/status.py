@@ -52,7 +52,7 @@ def failure(request: Request, error: PresenterError) -> Response:
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = _challenge(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request failed", error=error.message, reason=error.reason)
+        log.warning("request failed", error=str(error), reason=error.reason)
     return _response(request, error.status, error.reason, error.message, headers)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import asyncpg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from presenter.cache.pool import Address, translated
+from presenter.cache.failures import translated
+from presenter.cache.pool import Address
 from presenter.cache.schema import HEAD
-from presenter.errors import DatabaseBusy
+from presenter.errors import ConfigError, DatabaseBusy
 
 Outcome = TypeVar("Outcome")
 
@@ -27,7 +31,7 @@ LOCK = (
 )
 """What every transaction that migrates begins with."""
 
-_GIVEN_WAY = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
+_GIVEN_WAY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _PAUSE = 0.5
 PATIENCE = 120.0
 """Seconds for which it tries."""
@@ -56,30 +60,46 @@ async def exclusively(
 ) -> Outcome:
     """Do `work` in one transaction, while nobody else migrates. It is begun anew where others hold a table it needs.
 
-    Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable, and ConfigError for an unusable
-    address.
+    Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable and its kin, and ConfigError for an
+    unusable address and for a database of another program.
     """
     deadline = asyncio.get_running_loop().time() + patience
     engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect, poolclass=sa.NullPool)
     try:
-        while True:
-            try:
-                with translated():
-                    async with engine.begin() as connection:
-                        for statement in LOCK:
-                            await connection.execute(sa.text(statement))
-                        return await connection.run_sync(work)
-            except sa.exc.DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _GIVEN_WAY:
-                    raise
-                if asyncio.get_running_loop().time() > deadline:
-                    raise DatabaseBusy(
-                        "the schema cannot be migrated, others hold its tables: look for long transactions in "
-                        "pg_stat_activity"
+        with translated(address.there):
+            while True:
+                try:
+                    with unwrapped():
+                        async with engine.begin() as connection:
+                            for statement in LOCK:
+                                await connection.execute(sa.text(statement))
+                            return await connection.run_sync(work)
+                except _GIVEN_WAY as error:
+                    if asyncio.get_running_loop().time() > deadline:
+                        raise DatabaseBusy(
+                            "the schema cannot be migrated, others hold its tables: look for long transactions in "
+                            "pg_stat_activity"
+                        ) from error
+                except (asyncpg.DuplicateTableError, CommandError) as error:
+                    raise ConfigError(
+                        f"the database at {address.there} holds what is not of this program ({error}): set DB_NAME to "
+                        "one of its own"
                     ) from error
-            await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE)
     finally:
         await engine.dispose()
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """What SQLAlchemy raises, as asyncpg did."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        cause = error.orig and error.orig.__cause__
+        if cause is None:
+            raise
+        raise cause from error
 
 
 def _migrate(connection: sa.Connection) -> tuple[str | None, str]:

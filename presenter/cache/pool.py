@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import ipaddress
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import asyncpg
 import structlog
 
 from presenter import phases
+from presenter.cache.failures import SettingRefused, blamed, translated
 from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
-from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, SchemaOutdated
+from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 
 log = structlog.get_logger(__name__)
@@ -29,84 +32,59 @@ log = structlog.get_logger(__name__)
 _PATIENCE = 10.0
 """Seconds after which somebody who waits for a connection gives up."""
 
+_PAUSE = 1.0
+"""Seconds between tries while there is none."""
+
+_LENT = 1.0
+"""Seconds in which a pooler lends a second connection, if it has one."""
+
 _LONGEST_STATEMENT = 2**16
 """Characters of a statement that stays prepared: planning the longest merges takes several times what they do."""
 
-_UNREACHABLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-)
-_BUSY = (
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    asyncpg.ActiveSQLTransactionError,
-)
-_FOREIGN_SCHEMA = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
+_OF_ALL = {"application_name": "resources-presenter", "timezone": "UTC"}
+"""Settings of every connection. A pooler takes them, too."""
 
+UNCOMPILED = {"jit": "off"}
+"""Here no statement runs for as long as it takes to compile one."""
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Tell PostgreSQL's failures in this project's words.
-
-    Raises DatabaseUnavailable, DatabaseBusy or SchemaOutdated; whatever is a bug of ours passes as it is.
-    """
-    try:
-        yield
-    except _BUSY as error:
-        raise DatabaseBusy(f"PostgreSQL gave up the transaction: {error}") from error
-    except _FOREIGN_SCHEMA as error:
-        raise SchemaOutdated(
-            f"the database's schema is not this version's ({error}): run `presenter migrate`"
-        ) from error
-    except _UNREACHABLE as error:
-        raise DatabaseUnavailable(f"PostgreSQL cannot be used: {str(error) or type(error).__name__}") from error
-    except asyncpg.DataError:
-        raise
-    except asyncpg.InterfaceError as error:
-        # "connection is closed", "pool is closing", "has been released": asyncpg has no class of its own for these.
-        if "clos" in str(error) or "released" in str(error):
-            raise DatabaseUnavailable(f"PostgreSQL cannot be used: {error}") from error
-        raise
+_HELD = "SELECT name, setting, current_user AS role FROM pg_settings WHERE name = ANY ($1::text[])"
+_ANYTHING = "SELECT 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is and how to log in to it, as asyncpg.connect wants it."""
+    """Where a database is and how to log in to it. `variable` is the one that names it, for those who get it wrong."""
 
     dsn: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
+    variable: str = ""
 
     @classmethod
     def of(cls, settings: DatabaseSettings) -> Address:
-        """The address the settings name. Raises ConfigError when DB_HOST is absent or DB_PARAMS makes no sense."""
+        """The address the settings name. Raises ConfigError when DB_HOST is absent or one of them makes no sense."""
         if settings.host is None:
             raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
-        return cls._of(settings, [settings.host], settings.port, settings.params)
+        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.params)
 
     @classmethod
     def for_reading(cls, settings: DatabaseSettings) -> Address | None:
         """The address of the replicas that the settings name, if any. Raises ConfigError as `of` does."""
         if not settings.read_host:
+            if settings.read_port is not None:
+                raise ConfigError("DB_READ_PORT is set and DB_READ_HOST is not: name the host to read from, too")
             return None
         if settings.host is None:
             raise ConfigError("DB_READ_HOST is set and DB_HOST is not: name the host that is written to, too")
         # What the connections that write must find at their end is not for these.
         params = {name: value for name, value in settings.params.items() if name != "target_session_attrs"}
-        return cls._of(settings, settings.read_host, settings.read_port or settings.port, params)
+        return cls._of(settings, "DB_READ_HOST", settings.read_host, settings.read_port or settings.port, params)
 
     @classmethod
-    def _of(cls, settings: DatabaseSettings, hosts: Iterable[str], port: int, params: Mapping[str, str]) -> Address:
+    def _of(
+        cls, settings: DatabaseSettings, variable: str, hosts: Iterable[str], port: int, params: Mapping[str, str]
+    ) -> Address:
         params = dict(params)
         timeout = params.pop("connect_timeout", "10")
         try:
@@ -115,37 +93,105 @@ class Address:
             raise ConfigError(
                 f"DB_PARAMS is not usable: connect_timeout is {timeout!r}, not a number of seconds"
             ) from error
-        escaped = (f"[{host}]" if ":" in host else quote(host, safe="") for host in hosts)
-        where = ",".join(f"{host}:{port}" for host in escaped)
+        for name in params.keys() & _FILES:
+            _see_that_it_can_be_read(name, params[name])
+        for name in params.keys() & _ELSEWHERE.keys():
+            raise ConfigError(f"DB_PARAMS is not usable: {name} is set by {_ELSEWHERE[name]}")
+        if settings.user is None:
+            _see_that_there_is_a_user()
+        where = ",".join(f"{_of_url(host, variable)}:{port}" for host in hosts)
         dsn = f"postgresql://{where}/{quote(settings.name or '', safe='')}"
         return cls(
             dsn=f"{dsn}?{urlencode(params)}" if params else dsn,
             user=settings.user,
             password=settings.password.get_secret_value() if settings.password else None,
             connect_timeout=connect_timeout,
+            variable=variable,
         )
 
-    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
-        """One connection outside any pool. Raises DatabaseUnavailable, and ConfigError for an unusable address."""
-        with translated():
-            try:
-                return await asyncpg.connect(**self.arguments())
-            except (asyncpg.exceptions.ClientConfigurationError, asyncpg.UndefinedObjectError) as error:
-                raise ConfigError(f"DB_PARAMS is not usable: {error}") from error
+    @property
+    def where(self) -> str:
+        """The host and the port, or several."""
+        url = urlsplit(self.dsn)
+        return unquote(url.netloc or url.query.removeprefix("host="))
 
-    def arguments(self) -> dict[str, Any]:
-        """What asyncpg.connect and asyncpg.create_pool take."""
-        return {
-            "dsn": self.dsn,
-            "user": self.user,
-            "password": self.password,
-            "timeout": self.connect_timeout,
-            "server_settings": {"application_name": "resources-presenter", "jit": "off", "timezone": "UTC"},
-        }
+    @property
+    def there(self) -> str:
+        """The same, with the variable."""
+        return f"{self.where} ({self.variable})" if self.variable else self.where
+
+    async def connect(
+        self, settings: Mapping[str, str] = UNCOMPILED, **options: Any
+    ) -> asyncpg.Connection[asyncpg.Record]:
+        """One connection, on which PostgreSQL's `settings` hold. `options` are those of asyncpg.connect.
+
+        Raises DatabaseUnavailable, SettingRefused where a pooler refuses one of the settings, and ConfigError for an
+        unusable address.
+        """
+        with blamed(self.where, self.variable):
+            return await asyncpg.connect(
+                self.dsn,
+                user=self.user,
+                password=self.password,
+                timeout=self.connect_timeout,
+                server_settings={**_OF_ALL, **settings},
+                **options,
+            )
 
 
-async def wait_until_ready(address: Address, patience: float) -> None:
-    """Return once the database accepts a connection.
+_FILES = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
+"""Parameters that name a file."""
+
+_ELSEWHERE = {
+    "host": "DB_HOST",
+    "port": "DB_PORT",
+    "user": "DB_USER",
+    "password": "DB_PASS",
+    "dbname": "DB_NAME",
+    "database": "DB_NAME",
+}
+"""Parameters that are variables of their own."""
+
+
+def _see_that_it_can_be_read(parameter: str, path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"DB_PARAMS is not usable: {parameter} is {path!r}: {error.strerror}") from error
+
+
+def _see_that_there_is_a_user() -> None:
+    try:
+        getpass.getuser()
+    except (KeyError, OSError) as error:  # the former up to Python 3.12
+        raise ConfigError(
+            "DB_USER is not set, and this process has no user's name: name the PostgreSQL user"
+        ) from error
+
+
+def limited(timeout: timedelta) -> dict[str, str]:
+    """The setting by which PostgreSQL ends a statement after `timeout`, in milliseconds, as it tells it itself."""
+    return {"statement_timeout": f"{timeout.total_seconds() * 1000:.0f}"}
+
+
+def _of_url(host: str, variable: str) -> str:
+    """A host as it stands in a URL. Raises ConfigError when it is none."""
+    if host.startswith("/"):
+        return quote(host, safe="")
+    if ":" in host:
+        with suppress(ValueError):
+            return f"[{ipaddress.IPv6Address(host)}]"
+    if not re.fullmatch(r"[^\s:/?#@,\[\]]+", host):
+        raise ConfigError(
+            f"{variable} is {host!r}, which is no host: write a name or an address alone, and the port into "
+            f"{variable.replace('HOST', 'PORT')}"
+        )
+    return quote(host, safe="")
+
+
+async def wait_until_ready(address: Address, patience: float, *, through_pooler: bool = False) -> None:
+    """Return once the database, or with `through_pooler` the pooler in front of it, accepts a connection.
 
     Raises DatabaseUnavailable with the last reason when it does not within `patience` seconds.
     """
@@ -153,7 +199,7 @@ async def wait_until_ready(address: Address, patience: float) -> None:
     told = ""
     while True:
         try:
-            connection = await address.connect()
+            connection = await address.connect({} if through_pooler else UNCOMPILED)
         except DatabaseUnavailable as error:
             if time.monotonic() >= deadline:
                 raise DatabaseUnavailable(f"{error} (waited {patience:g} s, DB_READY_TIMEOUT)") from error
@@ -169,25 +215,29 @@ async def wait_until_ready(address: Address, patience: float) -> None:
 class Pool:
     """A bounded number of connections whose JSON comes and goes as bytes. Who asks first gets one first."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], patience: float, name: str) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], connector: _Connector, patience: float, name: str) -> None:
         self._pool = pool
+        self._connector = connector
         self._usage = Usage(name, pool.get_max_size())
         self._patience = patience
         self._turns = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
 
     @classmethod
     async def open(
-        cls, address: Address, *, size: int, command_timeout: float, name: str = "other", **server_settings: str
+        cls, address: Address, *, size: int, command_timeout: float, name: str = "other", **settings: str
     ) -> Self:
         """Connect lazily, to at most `size` connections. The metrics know the pool by its `name`.
 
-        No statement may take longer than `command_timeout` seconds, nor may the wait for a connection.
+        No statement may take longer than `command_timeout` seconds, nor may the wait for a connection. `settings` are
+        PostgreSQL's.
         """
-        arguments = address.arguments()
-        arguments["server_settings"] |= server_settings
+        return await cls._open(_Connector(address, settings), size, command_timeout, name)
+
+    @classmethod
+    async def _open(cls, connector: _Connector, size: int, command_timeout: float, name: str) -> Self:
         return cls(
             await asyncpg.create_pool(
-                **arguments,
+                connect=connector.connect,
                 min_size=0,
                 max_size=size,
                 command_timeout=command_timeout,
@@ -195,6 +245,7 @@ class Pool:
                 reset=_as_it_is,
                 max_cacheable_statement_size=_LONGEST_STATEMENT,
             ),
+            connector,
             min(_PATIENCE, command_timeout),
             name,
         )
@@ -202,29 +253,67 @@ class Pool:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, address: Address, *, size: int, command_timeout: float = 60, name: str = "other", **server_settings: str
+        cls, address: Address, *, size: int, command_timeout: float = 60, name: str = "other", **settings: str
     ) -> AsyncIterator[Self]:
         """The same for a while."""
-        pool = await cls.open(address, size=size, command_timeout=command_timeout, name=name, **server_settings)
+        pool = await cls.open(address, size=size, command_timeout=command_timeout, name=name, **settings)
         try:
             yield pool
         finally:
             await pool.close()
 
     @classmethod
-    def reading(
+    @asynccontextmanager
+    async def reading(
         cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
-    ) -> AbstractAsyncContextManager[Self]:
-        """Connections on which no query takes longer than `timeout`: the server ends it, else the client does."""
-        seconds = timeout.total_seconds()
-        return cls.opened(
-            address,
-            name=name,
-            size=size,
-            command_timeout=seconds + 1,
-            statement_timeout=f"{seconds * 1000:.0f}ms",
-            **planning,
-        )
+    ) -> AsyncIterator[Self]:
+        """Connections on which no query takes longer than `timeout`: the server ends it, else the client does.
+
+        They may go through a pooler. Where that refuses the settings, these are the role's to have: what is read is the
+        same without.
+        """
+        connector = _Connector(address, {**limited(timeout), **planning}, through_pooler=True)
+        pool = await cls._open(connector, size, timeout.total_seconds() + 1, name)
+        try:
+            yield pool
+        finally:
+            await pool.close()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there was no connection when one was last wanted; None when there was, or nobody has asked yet."""
+        return self._connector.trouble
+
+    async def check(self) -> None:
+        """See that statements stay prepared, and warn when settings do not hold: before anything depends on either.
+
+        Raises DatabaseUnavailable.
+        """
+        async with self.connection() as one:
+            wanted = self._connector.settings
+            held = await one.fetch(_HELD, list(wanted))
+            lacking = [f"{name} = {wanted[name]}" for name, setting, _ in held if setting != wanted[name]]
+            if lacking:
+                log.warning(
+                    "pages may be slow: a pooler lets settings not through that the role has not either",
+                    lacking=lacking,
+                    remedy=f"presenter migrate --reader {held[0]['role']}",
+                )
+            await one.fetchval(_ANYTHING)
+            # Where a pooler lends connections by the transaction, the other one now holds what that was prepared on.
+            async with self.connection() as other, other.transaction():
+                await other.fetchval(_ANYTHING)
+                with suppress(TimeoutError):  # there is only one to lend
+                    await one.fetchval(_ANYTHING, timeout=_LENT)
+
+    async def keep_trying(self) -> None:
+        """While there is `trouble`, try again, until cancelled: who is not asked any more would not notice its end."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            if self.trouble is not None:
+                with suppress(DatabaseUnavailable):
+                    async with self.connection():
+                        pass
 
     async def close(self) -> None:
         """Close all connections, waiting at most a second for those in use."""
@@ -235,16 +324,44 @@ class Pool:
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """One connection for a while; failures inside the block are translated."""
-        return _Use(self._pool, self._turns, self._patience, self._usage)
+        return _Use(self._pool, self._connector, self._turns, self._patience, self._usage)
+
+
+class _Connector:
+    """Makes the connections of a pool, with PostgreSQL's `settings` as long as nobody refuses to take them."""
+
+    def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
+        self.settings = {**UNCOMPILED, **settings}
+        self.there = address.there
+        self._address = address
+        self._may_be_refused = through_pooler
+        self._sent: Mapping[str, str] = self.settings
+        self.trouble: str | None = None
+
+    async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
+        """As asyncpg.create_pool calls it. Raises as Address.connect does."""
+        try:
+            return await self._address.connect(self._sent, **options)
+        except SettingRefused:
+            if not self._may_be_refused or not self._sent:
+                raise
+        self._sent = {}
+        return await self._address.connect(self._sent, **options)
 
 
 class _Use(AbstractAsyncContextManager["Connection"]):
     """A connection for a while. Not a generator: a few of these within each other take as long as a small query."""
 
     def __init__(
-        self, pool: asyncpg.Pool[asyncpg.Record], turns: asyncio.Semaphore, patience: float, usage: Usage
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        connector: _Connector,
+        turns: asyncio.Semaphore,
+        patience: float,
+        usage: Usage,
     ) -> None:
         self._pool = pool
+        self._connector = connector
         self._turns = turns
         self._patience = patience
         self._usage = usage
@@ -255,15 +372,18 @@ class _Use(AbstractAsyncContextManager["Connection"]):
         try:
             await self._turn()
             try:
-                with translated():
+                with translated(self._connector.there):
                     connecting = self._pool.get_idle_size() == 0  # else it is at once, and no clock needs to run
                     self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, DatabaseUnavailable):
+                    self._connector.trouble = str(error)
                 self._turns.release()
                 raise
         except BaseException:
             phases.begin(self._before)
             raise
+        self._connector.trouble = None
         self._usage.waited.observe(time.perf_counter() - since)
         self._usage.in_use.inc()
         phases.begin("query")
@@ -271,14 +391,14 @@ class _Use(AbstractAsyncContextManager["Connection"]):
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         try:
-            with translated():
+            with translated(self._connector.there):
                 await self._pool.release(self._connection)
         finally:
             phases.begin(self._before)
             self._usage.in_use.dec()
             self._turns.release()
         if error is not None:
-            with translated():
+            with translated(self._connector.there):
                 raise error
 
     async def _turn(self) -> None:

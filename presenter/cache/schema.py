@@ -11,6 +11,9 @@ HEAD = "0002"
 """The revision this version of the program works with. Revisions are numbered in order: `0001`, `0002`."""
 
 
+_MAY_WRITE = "SELECT has_table_privilege('resources', 'INSERT') AND has_table_privilege('resources', 'DELETE')"
+
+
 async def check(pool: Pool) -> None:
     """Raise SchemaOutdated when the database's schema is older than this version's.
 
@@ -30,3 +33,9 @@ def require(current: str | None) -> None:
         raise SchemaOutdated(
             f"the database's schema is at {current or 'nothing'}, this version needs {HEAD}: run `presenter migrate`"
         )
+
+
+async def may_be_written(pool: Pool) -> bool:
+    """Whether the role of these connections may write the cache, where it is not that of those who only read it."""
+    async with pool.connection() as connection:
+        return bool(await connection.fetchval(_MAY_WRITE))
