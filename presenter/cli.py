@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,7 +44,7 @@ def main() -> None:
     try:
         cli(prog_name="presenter")
     except PresenterError as error:
-        sys.stderr.write(f"presenter: {error.message}\n")
+        sys.stderr.write(f"presenter: {error}\n")
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
@@ -77,9 +78,19 @@ def serve(
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database's schema to the one this version works with. Safe to repeat, and to run twice at once."""
+def migrate(
+    reader: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="PostgreSQL role of those who only serve: let it read, and no more."),
+    ] = None,
+) -> None:
+    """Bring the database's schema to the one this version works with. Safe to repeat, and to run twice at once.
+
+    The role of `--reader` has to exist. It may read what there is and what later migrations add. It gets the settings
+    that pages want, which a pooler does not pass on, too: these only from somebody who may alter that role.
+    """
     from presenter.cache import migration  # Alembic takes 27 MB, which those who only watch or serve need not give
+    from presenter.cache.reader import let_read
 
     settings = _settings()
 
@@ -87,9 +98,17 @@ def migrate() -> None:
         async with _database(settings) as address:
             await wait_until_ready(address, settings.database.ready_timeout.total_seconds())
             before, after = await migration.migrate(address)
-        typer.echo(
-            f"schema is at {after}" if before == after else f"schema migrated from {before or 'nothing'} to {after}"
-        )
+            typer.echo(
+                f"schema is at {after}" if before == after else f"schema migrated from {before or 'nothing'} to {after}"
+            )
+            if reader is not None:
+                refused = await let_read(address, reader, settings.database.query_timeout)
+                typer.echo(f"role {reader} may read it")
+                if refused:
+                    sys.stderr.write(
+                        f"presenter: DB_USER may not give role {reader} the settings that it needs behind a pooler: "
+                        f"let an administrator, or that role itself, run {'; '.join(refused)}\n"
+                    )
 
     _until_done(action())
 
@@ -142,21 +161,20 @@ def can_i(
 
     async def action() -> None:
         nonlocal granted
-        async with _database(settings) as address:
-            pool = await Pool.open(address, size=1, command_timeout=60)
-            try:
-                answers = await question.ask(
-                    pool,
-                    identity,
-                    settings.access.list_verb if verb == "list" else verb,
-                    resource,
-                    namespace="" if all_namespaces else namespace,
-                    name=name,
-                    cluster=cluster,
-                    max_staleness=settings.access.rbac_max_staleness,
-                )
-            finally:
-                await pool.close()
+        async with (
+            _database(settings) as address,
+            Pool.reading(address, "other", 1, timedelta(minutes=1)) as pool,
+        ):
+            answers = await question.ask(
+                pool,
+                identity,
+                settings.access.list_verb if verb == "list" else verb,
+                resource,
+                namespace="" if all_namespaces else namespace,
+                name=name,
+                cluster=cluster,
+                max_staleness=settings.access.rbac_max_staleness,
+            )
         for answer in answers:
             for line in answer.granted_by or ["no"]:
                 typer.echo(f"{answer.cluster}: {line if line == 'no' else f'yes, by {line}'}")

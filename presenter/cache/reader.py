@@ -1,0 +1,90 @@
+"""The role of those who only serve: it may read, and it has the settings that pages want.
+
+These go out with each connection, but a pooler refuses them, and what is set later on a connection that it lends by the
+transaction is the next borrower's. What PostgreSQL keeps for the role holds however it is reached.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+
+from presenter.cache.failures import translated
+from presenter.cache.migration import MIGRATION_LOCK
+from presenter.cache.pages import PLANNING
+from presenter.cache.pool import Address, limited
+from presenter.cache.tables import metadata
+from presenter.errors import ConfigError
+
+_OF_THE_ROLE = "SELECT rolname = current_user AS migrates FROM pg_roles WHERE rolname = $1"
+_CREATE = "SELECT format('CREATE ROLE %I LOGIN PASSWORD ''…''', $1::text)"
+
+_GRANTS = """
+WITH own AS (SELECT relnamespace, relowner FROM pg_class WHERE oid = 'alembic_version'::regclass)
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), $1::text)
+WHERE NOT has_database_privilege($1::name, current_database(), 'CONNECT')
+UNION ALL
+SELECT format('GRANT USAGE ON SCHEMA %s TO %I', relnamespace::regnamespace, $1) FROM own
+WHERE NOT has_schema_privilege($1::name, relnamespace, 'USAGE')
+UNION ALL
+SELECT format('GRANT SELECT ON TABLE %s TO %I', oid::regclass, $1) FROM pg_class
+WHERE relnamespace = (SELECT relnamespace FROM own) AND relname = ANY ($2::text[])
+UNION ALL
+SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I', oid::regprocedure, $1) FROM pg_proc
+WHERE (pronamespace, proowner) = (TABLE own) AND NOT has_function_privilege($1::name, oid, 'EXECUTE')
+UNION ALL
+SELECT format('ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT %s TO %I', relnamespace::regnamespace, later, $1)
+FROM own, unnest(ARRAY['SELECT ON TABLES', 'EXECUTE ON FUNCTIONS']) AS later
+"""
+
+_SETTINGS = """
+SELECT format('ALTER ROLE %I IN DATABASE %I SET %I = %L', $1::text, current_database(), wanted.name, wanted.value)
+FROM unnest($2::text[], $3::text[]) AS wanted (name, value)
+WHERE NOT EXISTS (
+    SELECT FROM pg_db_role_setting
+    WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = $1)
+    AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND wanted.name || '=' || wanted.value = ANY (setconfig)
+)
+"""
+
+
+async def let_read(address: Address, role: str, query_timeout: timedelta) -> list[str]:
+    """Let a role read the cache, also what later migrations add, and give it its settings. Safe to repeat.
+
+    Returns the statements that only an administrator or the role itself may run: those of its settings, mostly.
+    Raises ConfigError when there is no such role, or when it is the one that migrates.
+    """
+    connection = await address.connect()
+    try:
+        with translated(address.there):
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+                await _see_that_it_may(connection, role, address)
+                tables = [*metadata.tables, "alembic_version"]
+                for (grant,) in await connection.fetch(_GRANTS, role, tables):
+                    await connection.execute(grant)
+                return await _give(connection, role, {**PLANNING, **limited(query_timeout)})
+    finally:
+        await connection.close()
+
+
+async def _see_that_it_may(connection: asyncpg.Connection[asyncpg.Record], role: str, address: Address) -> None:
+    migrates = await connection.fetchval(_OF_THE_ROLE, role)
+    if migrates is None:
+        create = await connection.fetchval(_CREATE, role)
+        raise ConfigError(f"--reader is {role!r}, which {address.there} has no role for. Make it first: {create}")
+    if migrates:
+        raise ConfigError(f"--reader is {role!r}, who migrates (DB_USER): name another role, one that only reads")
+
+
+async def _give(connection: asyncpg.Connection[asyncpg.Record], role: str, settings: dict[str, str]) -> list[str]:
+    refused = []
+    for (statement,) in await connection.fetch(_SETTINGS, role, list(settings), list(settings.values())):
+        try:
+            async with connection.transaction():
+                await connection.execute(statement)
+        except asyncpg.InsufficientPrivilegeError:
+            refused.append(statement)
+    return refused
