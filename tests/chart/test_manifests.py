@@ -8,12 +8,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]  # it has no annotations of its own
 import kubernetes_validate
 import pytest
 import yaml
 
 from presenter import __version__
-from presenter.config import variables
+from presenter.cache.pool import Address
+from presenter.config import Settings, variables
+from presenter.errors import ConfigError
 from presenter.patterns import Patterns
 from tests.chart.helm import (
     CHART,
@@ -78,7 +81,8 @@ def test_every_variable_that_is_set_is_one_the_service_reads(render: Render, nam
         for one in [*pod["containers"], *pod.get("initContainers", ())]:
             if one["name"] in ("presenter", "migrate"):
                 own = {variable["name"] for variable in example(name).get("extraEnv", ())}
-                assert set(environment(one)) - own <= set(variables())
+                in_arguments = set(re.findall(r"\$\((\w+)\)", " ".join(one["args"])))
+                assert set(environment(one)) - own - in_arguments <= set(variables())
 
 
 def test_config_takes_every_variable_of_the_service_and_no_other(helm: Helm) -> None:
@@ -120,7 +124,13 @@ def test_every_value_there_is_has_a_default(helm: Helm) -> None:
         (having(DEFAULT, "config.WATCH", "pods"), "WATCH"),
         (having(DEFAULT, "config.DB_PASS", "secret"), "DB_PASS"),
         (having(DEFAULT, "config.DEBGU", True), "DEBGU"),
-        (having(DEFAULT, "config.DEBUG", "yes"), "DEBUG"),
+        (having(DEFAULT, "config.DEBUG", "maybe"), "DEBUG"),
+        (having(DEFAULT, "config.MAX_INFLIGHT", "abc"), "MAX_INFLIGHT"),
+        (having(DEFAULT, "config.DB_READ_PORT", 6432), "config.DB_READ_HOST"),
+        (having(DEFAULT, "dbReadSecret.name", "reader"), "mode=split"),
+        (having(having(SPLIT, "dbReadSecret.name", "reader"), "dbReadSecret.usrKey", "a"), "usrKey"),
+        (having(having(example("postgres"), "dbReadSecret.name", "reader"), "mode", "split"), "dbReadSecret"),
+        (having(example("oidc"), "config.JWKS_URL", "https://idp/keys"), "set one of them"),
         (having(DEFAULT, "service.port", 0), "port"),
         (having(DEFAULT, "watch", ["*.*.krateo.io"]), "write each group out"),
         (having(DEFAULT, "watch", ["pod*"]), "would also grant Secrets"),
@@ -131,6 +141,74 @@ def test_what_is_wrong_or_missing_is_said(helm: Helm, values: Values, complaint:
     done = helm.template(values)
     assert done.returncode != 0
     assert complaint in done.stderr
+
+
+@pytest.mark.parametrize("template", ["tests/page", "deployments"])
+def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: Helm, template: str) -> None:
+    done = helm.template({}, "--show-only", f"templates/{template}.yaml")
+    assert done.returncode != 0
+    told, *missing = done.stderr.strip().splitlines()[:4]
+    assert "templates/deployments.yaml" in told
+    assert [line.split()[0] for line in missing] == ["config.DB_HOST", "dbSecret.name", "signKeySecret.name"]
+    assert done.stderr.count("signKeySecret.name") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "good", "bad"),
+    [
+        ("MAX_INFLIGHT", [1, 256, "300", ""], ["abc", 0, "0", -1, 1.5]),
+        ("DB_PORT", [1, 5432, "6432", "65535", ""], ["http", 0, 65536, "65536", "543a"]),
+        ("DB_READ_PORT", [6432, "6432", ""], ["abc", 0, "70000"]),
+        ("QUERY_TIMEOUT", ["10s", "1h30m", "1.5s", "100ms", ""], ["10", "soon", "1 s", "-1s"]),
+        ("DB_READY_TIMEOUT", ["0", "4m", ""], ["4", "4 m"]),
+        ("RECONCILE_INTERVAL", ["0", "1h"], ["hourly", 3600]),
+        ("RBAC_MAX_STALENESS", ["5m"], ["five"]),
+        ("SAR_CACHE_TTL", ["0", "10s"], ["ten"]),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            ["http://collector:4318", "https://c/v1", ""],
+            ["collector:4318", "http://", "x y"],
+        ),
+        ("JWKS_URL", ["https://idp:8443/keys?a=b", ""], ["idp/keys", "https://user@idp/keys"]),
+        ("OIDC_ISSUER", ["https://idp/realms/a", ""], ["idp", "https://idp/?a=b"]),
+        ("CLUSTER_NAME", ["prod-eu", ""], ["a b", "a/b", "a?", "x" * 254]),
+        (
+            "DB_HOST",
+            ["db", "db.ns.svc", "10.0.0.1", "::1", "/run/postgresql"],
+            ["db:5432", "postgres://db", "a,b", "a b"],
+        ),
+        ("DB_READ_HOST", ["a", "a, b", "a,::1", ""], ["a:5432", "http://a", "a b"]),
+        ("DB_PARAMS", ["sslmode=require", "a=b&c=", ""], ["sslmode", "a=b&c"]),
+        ("DEBUG", [True, "false"], ["maybe", 7]),
+        ("LIST_VERB", ["get"], ["watch"]),
+    ],
+)
+def test_config_takes_what_the_service_takes(variable: str, good: list[Any], bad: list[Any]) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    takes = jsonschema.Draft7Validator(schema["properties"]["config"]).is_valid
+    for value in (*good, *bad):
+        assert takes({variable: value}) == (value in good), value
+        if isinstance(value, bool):
+            value = str(value).lower()
+        assert _service_takes(variable, str(value)) == (value in good or str(value) in ("true", "false")), value
+
+
+def _service_takes(variable: str, text: str) -> bool:
+    with pytest.MonkeyPatch.context() as environment:
+        for name in variables():
+            environment.delenv(name, raising=False)
+        environment.setenv("DB_HOST", "db")
+        environment.setenv("DB_USER", "somebody")
+        environment.setenv(variable, text)
+        if variable == "DB_READ_PORT":
+            environment.setenv("DB_READ_HOST", "db")
+        try:
+            settings = Settings.from_environment()
+            Address.of(settings.database)
+            Address.for_reading(settings.database)
+        except ConfigError:
+            return False
+    return True
 
 
 def test_with_rules_of_ones_own_any_pattern_goes(render: Render) -> None:
@@ -212,7 +290,7 @@ def test_the_schema_is_migrated_before_anything_reads_it(render: Render, name: s
         assert "serviceAccountName" not in job["spec"]["template"]["spec"]
         migrations = [container(job)]
     (migration,) = migrations
-    assert migration["args"] == ["migrate"]
+    assert migration["args"][0] == "migrate"
     assert {"DB_HOST", "DB_USER", "DB_PASS"} <= set(environment(migration))
     assert not {"SIGN_KEY", "CURSOR_KEY"} & set(environment(migration))
 
@@ -367,12 +445,58 @@ def test_reviews_are_asked_by_who_serves(render: Render) -> None:
 
 def test_the_network_policy_lets_the_service_do_its_work(render: Render) -> None:
     policy = render(example("everything"))["NetworkPolicy", NAME]["spec"]
-    ports = {port["port"] for rule in policy["egress"] for port in rule.get("ports", ())}
-    assert ports == {53, 443, 5433, 6443}
     (ingress,) = policy["ingress"]
     assert ingress["ports"] == [{"port": "http"}]
     own = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/instance": NAME}
     assert {"podSelector": {"matchLabels": own}} in ingress["from"]  # helm test
+
+
+@pytest.mark.parametrize(
+    ("config", "ports"),
+    [
+        ({}, {5432}),
+        ({"DB_PORT": 5433}, {5433}),
+        ({"DB_PORT": "5433", "DB_READ_HOST": "replica"}, {5433}),
+        ({"DB_READ_HOST": "pgbouncer", "DB_READ_PORT": 6432}, {5432, 6432}),
+        ({"JWKS_URL": "https://idp.example.org:8443/keys"}, {5432, 8443}),
+        ({"OIDC_ISSUER": "https://idp.example.org/realms/krateo"}, {5432}),
+        ({"OIDC_ISSUER": "http://dex.dex.svc:5556/dex"}, {5432, 5556}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring.svc:4318"}, {5432, 4318}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[fd00::1]/v1"}, {5432, 80}),
+    ],
+)
+def test_the_network_policy_follows_every_address_in_the_settings(
+    render: Render, config: dict[str, Any], ports: set[int]
+) -> None:
+    values = having(DEFAULT, "config", DEFAULT["config"] | config) | {"networkPolicy": {"enabled": True}}
+    assert _egress(render(values)) == {53, 443, 6443} | ports
+    proxy = {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "NO_PROXY", "value": "db:1"}]}
+    assert _egress(render(values | proxy)) == {53, 443, 6443, 3128} | ports
+
+
+def _egress(manifests: Manifests) -> set[int]:
+    policy = manifests["NetworkPolicy", NAME]
+    kubernetes_validate.validate(policy, NEWEST, strict=True)
+    return {port["port"] for rule in policy["spec"]["egress"] for port in rule.get("ports", ())}
+
+
+@pytest.mark.parametrize("database", ["own", "cnpg"])
+def test_pods_that_only_serve_log_in_with_a_user_of_their_own(render: Render, database: str) -> None:
+    values = SPLIT if database == "own" else example("cnpg") | {"mode": "split", "components": {}}
+    manifests = render(having(values, "dbReadSecret", {"name": "reader", "userKey": "username"}))
+    reader = {"DB_USER": ("reader", "username"), "DB_PASS": ("reader", "DB_PASS")}
+    serve, watch = (environment(container(manifests["Deployment", f"{NAME}-{name}"])) for name in ("serve", "watch"))
+    assert {name: serve[name] for name in reader} == reader
+    assert "reader" not in {value[0] for value in watch.values() if isinstance(value, tuple)}
+    migrations = [
+        *(pod["initContainers"][0] for pod in pods(manifests).values() if "initContainers" in pod),
+        *(container(manifests[key]) for key in manifests if key == ("Job", f"{NAME}-migrate")),
+    ]
+    assert migrations
+    for migration in migrations:
+        assert migration["args"] == ["migrate", "--reader", "$(READER)"]
+        assert environment(migration)["READER"] == ("reader", "username")
+        assert environment(migration)["DB_USER"][0] != "reader"
 
 
 def test_a_database_by_cloudnativepg(render: Render) -> None:

@@ -64,10 +64,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if or .Values.postgres.enabled .Values.cnpg.enabled }}true{{ end -}}
 {{- end -}}
 
+{{/* The Secret with the database's user, as JSON: its name and its keys. Takes (list $ COMPONENT). */}}
 {{- define "presenter.dbSecret" -}}
-{{- if .Values.dbSecret.name }}{{ .Values.dbSecret.name }}
-{{- else if .Values.postgres.enabled }}{{ include "presenter.name" . }}-postgres
-{{- else if .Values.cnpg.enabled }}{{ include "presenter.name" . }}-db-app
-{{- else }}{{ fail "dbSecret.name is an existing Secret with DB_USER and DB_PASS: set it" }}
+{{- $component := last . -}}
+{{- with first . -}}
+{{- if and (eq $component "serve") .Values.dbReadSecret.name -}}
+{{ toJson .Values.dbReadSecret }}
+{{- else if .Values.dbSecret.name -}}
+{{ toJson .Values.dbSecret }}
+{{- else if .Values.postgres.enabled -}}
+{{ toJson (merge (dict "name" (printf "%s-postgres" (include "presenter.name" .))) .Values.dbSecret) }}
+{{- else -}}
+{{ toJson (dict "name" (printf "%s-db-app" (include "presenter.name" .)) "userKey" "username" "passwordKey" "password") }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The port of a URL; nothing for what is none. */}}
+{{- define "presenter.portOf" -}}
+{{- if regexMatch "^https?://" . -}}
+{{ regexFind "[0-9]+$" (regexFind ":[0-9]+$" (urlParse .).host) | default (ternary 443 80 (hasPrefix "https:" .)) }}
 {{- end -}}
 {{- end -}}

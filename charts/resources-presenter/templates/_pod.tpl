@@ -45,44 +45,31 @@ volumes:
       key: {{ index . 2 | quote }}
 {{ end -}}
 
-{{/* What all containers need: the plain settings, and the database with its user. */}}
+{{/* What all containers need: the plain settings, and the database with its user. Takes (list $ COMPONENT). */}}
 {{- define "presenter.env" -}}
-{{- $name := include "presenter.name" . -}}
+{{- $secret := include "presenter.dbSecret" . | fromJson -}}
+{{- with first . -}}
 {{- $config := deepCopy .Values.config -}}
 {{- if include "presenter.ownDatabase" . -}}
-  {{- if and .Values.postgres.enabled .Values.cnpg.enabled -}}
-    {{- fail "postgres.enabled and cnpg.enabled are both set: set one of them" -}}
-  {{- end -}}
-  {{- range list "DB_HOST" "DB_PORT" "DB_NAME" -}}
-    {{- if hasKey $config . -}}
-      {{- fail (printf "config.%s is of your own PostgreSQL: leave it out, or unset postgres.enabled and cnpg.enabled" .) -}}
-    {{- end -}}
-  {{- end -}}
-  {{- $_ := set $config "DB_HOST" (printf "%s-%s" $name (ternary "postgres" "db-rw" .Values.postgres.enabled)) -}}
-  {{- $_ := set $config "DB_NAME" "resources" -}}
+  {{- $host := printf "%s-%s" (include "presenter.name" .) (ternary "postgres" "db-rw" .Values.postgres.enabled) -}}
+  {{- $config = merge (dict "DB_HOST" $host "DB_NAME" "resources") $config -}}
 {{- end -}}
-{{- $_ := required "config.DB_HOST is the host of your PostgreSQL: set it, or postgres.enabled or cnpg.enabled" $config.DB_HOST -}}
 {{- range $variable, $value := $config }}
 - name: {{ $variable }}
   value: {{ $value | toString | quote }}
 {{- end }}
-{{- $named := .Values.dbSecret.name }}
-{{- $generated := and .Values.cnpg.enabled (not $named) }}
-{{ include "presenter.fromSecret" (list "DB_USER" (include "presenter.dbSecret" .) (ternary "username" .Values.dbSecret.userKey $generated)) -}}
-{{ include "presenter.fromSecret" (list "DB_PASS" (include "presenter.dbSecret" .) (ternary "password" .Values.dbSecret.passwordKey $generated)) -}}
+{{ include "presenter.fromSecret" (list "DB_USER" $secret.name $secret.userKey) -}}
+{{ include "presenter.fromSecret" (list "DB_PASS" $secret.name $secret.passwordKey) -}}
 {{- with .Values.extraEnv }}
 {{- toYaml . }}
 {{ end }}
+{{- end -}}
 {{- end -}}
 
 {{/* What verifies tokens and signs cursors. */}}
 {{- define "presenter.keys" -}}
 {{- if .Values.signKeySecret.name }}
 {{- include "presenter.fromSecret" (list "SIGN_KEY" .Values.signKeySecret.name .Values.signKeySecret.key) }}
-{{- else if not (include "presenter.publishedKeys" .) }}
-  {{- fail "signKeySecret.name is an existing Secret with the key that signs tokens: set it, or config.JWKS_URL or config.OIDC_ISSUER" }}
-{{- else if not .Values.cursorKeySecret.name }}
-  {{- fail "cursorKeySecret.name is an existing Secret with a random key that signs cursors: without signKeySecret.name, set it" }}
 {{- end }}
 {{- with .Values.cursorKeySecret }}
 {{- if .name }}
@@ -104,9 +91,15 @@ volumeMounts:
 
 {{- define "presenter.migrate" -}}
 name: migrate
-args: [migrate]
+args: {{ toJson (ternary (list "migrate" "--reader" "$(READER)") (list "migrate") (not (empty .Values.dbReadSecret.name))) }}
 env:
-  {{- include "presenter.env" . | trim | nindent 2 }}
+  {{- include "presenter.env" (list . "migrate") | trim | nindent 2 }}
+  {{- with .Values.dbReadSecret }}
+  {{- if .name }}
+  # Named in the arguments: the role that only reads.
+  {{- include "presenter.fromSecret" (list "READER" .name .userKey) | trim | nindent 2 }}
+  {{- end }}
+  {{- end }}
 resources:
   requests: {cpu: 50m, memory: 96Mi}
   limits: {memory: 256Mi}
