@@ -43,7 +43,8 @@ def configuration() -> Config:
     """Alembic's configuration. The migrations are within an installed package, and beside it in a checkout."""
     places = (_PACKAGE / "migrations", _PACKAGE.parent / "migrations")
     config = Config()
-    config.set_main_option("script_location", str(next(place for place in places if place.is_dir())).replace("%", "%%"))
+    place = next(place for place in places if (place / "env.py").is_file())  # git leaves empty directories behind
+    config.set_main_option("script_location", str(place).replace("%", "%%"))
     return config
 
 

@@ -6,18 +6,20 @@ transaction is the next borrower's. What PostgreSQL keeps for the role holds how
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
+import sqlalchemy as sa
 
-from presenter.cache.failures import translated
-from presenter.cache.migration import MIGRATION_LOCK
+from presenter.cache.migration import exclusively, unwrapped
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, limited
 from presenter.cache.tables import metadata
 from presenter.errors import ConfigError
 
-_OF_THE_ROLE = "SELECT rolname = current_user AS migrates FROM pg_roles WHERE rolname = $1"
+_MIGRATES = "SELECT rolname = current_user FROM pg_roles WHERE rolname = $1"
 _CREATE = "SELECT format('CREATE ROLE %I LOGIN PASSWORD ''…''', $1::text)"
 
 _GRANTS = """
@@ -53,38 +55,42 @@ WHERE NOT EXISTS (
 async def let_read(address: Address, role: str, query_timeout: timedelta) -> list[str]:
     """Let a role read the cache, also what later migrations add, and give it its settings. Safe to repeat.
 
-    Returns the statements that only an administrator or the role itself may run: those of its settings, mostly.
-    Raises ConfigError when there is no such role, or when it is the one that migrates.
+    Returns the statements that only an administrator or the role itself may run: those of its settings, if any.
+    Raises ConfigError when there is no such role, or when it is the one that migrates, and else as `exclusively` does.
     """
-    connection = await address.connect()
-    try:
-        with translated(address.there):
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
-                await _see_that_it_may(connection, role, address)
-                tables = [*metadata.tables, "alembic_version"]
-                for (grant,) in await connection.fetch(_GRANTS, role, tables):
-                    await connection.execute(grant)
-                return await _give(connection, role, {**PLANNING, **limited(query_timeout)})
-    finally:
-        await connection.close()
+    settings = {**PLANNING, **limited(query_timeout)}
+
+    def work(connection: sa.Connection) -> list[str]:
+        _see_that_it_may(connection, role, address)
+        for grant in _column(connection, _GRANTS, role, [*metadata.tables, "alembic_version"]):
+            connection.exec_driver_sql(grant)
+        return [
+            statement
+            for statement in _column(connection, _SETTINGS, role, list(settings), list(settings.values()))
+            if not _done(connection, statement)
+        ]
+
+    return await exclusively(address, work)
 
 
-async def _see_that_it_may(connection: asyncpg.Connection[asyncpg.Record], role: str, address: Address) -> None:
-    migrates = await connection.fetchval(_OF_THE_ROLE, role)
-    if migrates is None:
-        create = await connection.fetchval(_CREATE, role)
+def _see_that_it_may(connection: sa.Connection, role: str, address: Address) -> None:
+    migrates = _column(connection, _MIGRATES, role)
+    if not migrates:
+        [create] = _column(connection, _CREATE, role)
         raise ConfigError(f"--reader is {role!r}, which {address.there} has no role for. Make it first: {create}")
-    if migrates:
+    if migrates[0]:
         raise ConfigError(f"--reader is {role!r}, who migrates (DB_USER): name another role, one that only reads")
 
 
-async def _give(connection: asyncpg.Connection[asyncpg.Record], role: str, settings: dict[str, str]) -> list[str]:
-    refused = []
-    for (statement,) in await connection.fetch(_SETTINGS, role, list(settings), list(settings.values())):
-        try:
-            async with connection.transaction():
-                await connection.execute(statement)
-        except asyncpg.InsufficientPrivilegeError:
-            refused.append(statement)
-    return refused
+def _done(connection: sa.Connection, statement: str) -> bool:
+    """Run it, if this role may."""
+    try:
+        with unwrapped(), connection.begin_nested():
+            connection.exec_driver_sql(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        return False
+    return True
+
+
+def _column(connection: sa.Connection, statement: str, *arguments: object) -> Sequence[Any]:
+    return connection.exec_driver_sql(statement, arguments).scalars().all()
