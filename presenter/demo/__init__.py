@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import shlex
 import socket
+import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -64,7 +66,9 @@ async def run(
             hours=TOKEN_TTL.total_seconds() / 3600,
             kubeconfig=kubeconfig,
             cluster_url=sandbox.url if sandbox else None,
+            environment=directory / "environment",
         )
+        _write_secret(guide.environment, _environment(guide, key, directory))
         async with asyncio.TaskGroup() as tasks:
             settings = replace(settings, cluster=cluster)
             tasks.create_task(service.run(settings, address, watch=True, serve=True, listener=listener))
@@ -171,6 +175,19 @@ def _login(settings: Settings, user: str, group: str, file: Path) -> Login:
     token = token_for(settings.auth, user, [group], TOKEN_TTL)
     _write_secret(file, token)
     return Login(user, group, token, file)
+
+
+def _environment(guide: Guide, key: SecretStr, directory: Path) -> str:
+    """What a shell has to source, for the examples of the documentation to run in it as they stand."""
+    variables = {
+        "PRESENTER": guide.url,
+        "TOKEN": guide.admin.token,
+        "SIGN_KEY": key.get_secret_value(),
+        "KUBECONFIG": str(guide.kubeconfig),
+        "DATA_DIR": str(directory / "postgresql"),
+    }
+    lines = [f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"', "unset DB_HOST"]
+    return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), ""])
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -42,6 +42,7 @@ class Guide:
     """Where things are: the service, who may ask it for how many hours, and the cluster.
 
     `developer` is somebody who sees less, and `cluster_url` an API that takes no login: the sandbox has both.
+    `environment` is a file to source.
     """
 
     url: str
@@ -50,6 +51,7 @@ class Guide:
     hours: float
     kubeconfig: Path
     cluster_url: str | None
+    environment: Path
 
 
 def progress_bar(console: Console) -> Progress:
@@ -87,6 +89,9 @@ async def show(console: Console, pool: Pool, guide: Guide) -> None:
         "",
         f"Token of {who}, good for {guide.hours:.0f} h (also in {guide.admin.file}):",
         guide.admin.token,
+        "",
+        "In another terminal, so that the examples of README.md and docs/ run as they stand there:",
+        f". {guide.environment}",
     ]
     example = _example(catalog)
     if example is not None:

@@ -96,6 +96,9 @@ async def test_every_line_it_prints_can_be_pasted(demo: StartDemo, home: Path) -
     assert running.told(r"panels\.widgets\.templates\.krateo\.io +│ v1beta1 +│ +([1-9]\d*) │")
     assert running.told(r"^(eyJ[\w-]+\.[\w-]+\.[\w-]+)$") == (running.directory / "token").read_text()
 
+    for secret in ("token", "environment"):
+        assert (running.directory / secret).stat().st_mode & 0o077 == 0
+
     newest, whole, by_name, changed = running.questions
     assert (await paste(newest, home)).json["count"] == 5
     (one,) = (await paste(whole, home)).json["items"]

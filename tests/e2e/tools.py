@@ -40,8 +40,8 @@ class Pasted:
         return json.loads(self.out)
 
 
-async def paste(line: str, home: Path) -> Pasted:
-    """Run a line in a shell, as if it were pasted into a terminal."""
+async def paste(line: str, home: Path, patience: float = 60) -> Pasted:
+    """Run a line, or several, in a shell, as if pasted into a terminal. It must end within `patience` seconds."""
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
@@ -52,7 +52,7 @@ async def paste(line: str, home: Path) -> Pasted:
         env={"PATH": _PATH, "HOME": str(home)},
         cwd=home,
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience):
         out, err = await process.communicate()
     assert process.returncode is not None
     return Pasted(process.returncode, out.decode(), err.decode())

@@ -48,10 +48,10 @@ async def test_every_command_prints_what_is_shown(large: Portal) -> None:
     shutil.copy(GUIDE / "old.yaml", home / "home-tiles.yaml")
     shutil.copy(GUIDE / "new.yaml", home / "by-hand.yaml")
     settings = f"export PATH={Path(sys.executable).parent}:$PATH KUBECONFIG={large.kubeconfig} COLUMNS=120"
+    settings += f" PRESENTER={large.service.url}"
     assert len(SHOWN) == 5
     for command, shown in SHOWN:
-        line = command.replace("http://localhost:8080", large.service.url)
-        pasted = await paste(f"{settings} TOKEN={large.options('admin').token}\n{line}", home)
+        pasted = await paste(f"{settings} TOKEN={large.options('admin').token}\n{command}", home)
         printed = lines(pasted.out + pasted.err)
         expected = lines(shown)
         if expected.pop("…", 0):
@@ -70,7 +70,7 @@ def test_the_page_quotes_what_migrate_says() -> None:
 
 
 def test_the_restaction_to_try_is_one_that_is_proven() -> None:
-    [shown] = re.findall(r"^    apiVersion: templates(?:.*\n)(?:    .*\n)+", PAGE, re.MULTILINE)
+    [shown] = re.findall(r"^    cat >newest.yaml <<'END'\n((?:    .*\n)+?)    END$", PAGE, re.MULTILINE)
     assert textwrap.dedent(shown) == (ROOT / "tests/restaction/variants/migrated/newest.yaml").read_text()
 
 
