@@ -11,11 +11,12 @@ How the code is laid out, in the direction in which imports go:
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
     access/      who may see what: token → identity → scope
     cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
+    apimachinery/    Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
     phases, tracing    where the time of a request goes
     patterns, nesting, resource, errors, config, logs    what every room shares
 
     restaction/  the commands that resolve, migrate, compare and check RESTActions
-    sandbox/     an in-memory Kubernetes API for the demo and the tests
+    sandbox/     an in-memory Kubernetes API for the demo and the tests, on apimachinery
     embedded     a private PostgreSQL when none is configured
 
 The database's schema, step by step, is beside the package, in `migrations/`; in a wheel it is within.

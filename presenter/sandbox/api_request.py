@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from presenter.apimachinery import golang, list_options, validation
+from presenter.apimachinery.errors import StatusError
+
 _METHODS = {
     "POST": "create",
     "PUT": "update",
@@ -37,6 +40,17 @@ class ApiRequest:
         """`panels.widgets.templates.krateo.io`, `pods`, or empty."""
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
+    @property
+    def selected_name(self) -> str:
+        """The name that is decided on: its own or, of a list or watch, the one that its field selector requires."""
+        if self.name or self.verb not in ("list", "watch"):
+            return self.name
+        try:
+            name = list_options.parse(self.query).field_selector.requires_exact_match("metadata.name") or ""
+        except StatusError:
+            return ""
+        return "" if validation.path_segment(name) else name
+
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
     """Read a request as kube-apiserver's RequestInfo does."""
@@ -55,10 +69,8 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
         if len(rest) > 2 and rest[2] not in ("status", "finalize"):
             rest = rest[2:]
     resource, name, subresource = (*rest, "", "")[:3]
-    if verb == "get" and query.get("watch") in ("true", "1"):
-        verb = "watch"
-    elif verb == "get" and not name:
-        verb = "list"
+    if verb == "get" and not name:
+        verb = "watch" if golang.parse_bool(query.get("watch", "false")) else "list"
     elif verb == "delete" and not name:
         verb = "deletecollection"
     return ApiRequest(method, path, verb, asked, group, version, namespace, resource, name, subresource)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from presenter.sandbox.registry import Column, Definition, Version
+from presenter.apimachinery.tables import AGE, Column
+from presenter.sandbox.registry import Definition, Version
 
 _RBAC = "rbac.authorization.k8s.io"
 
 
 def _columns(*columns: tuple[str, str]) -> tuple[Column, ...]:
-    return tuple(Column(name, "string", path) for name, path in columns)
+    return (*(Column(name, "string", path) for name, path in columns), AGE)
 
 
 _ROLE_REF = _columns(("Role", ".roleRef.name"))
@@ -98,7 +99,7 @@ BUILT_IN = (
         singular="deployment",
         kind="Deployment",
         namespaced=True,
-        versions=(Version("v1", (_READY,), status=True, scale=True),),
+        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
         short_names=("deploy",),
         categories=("all",),
     ),
@@ -108,7 +109,7 @@ BUILT_IN = (
         singular="replicaset",
         kind="ReplicaSet",
         namespaced=True,
-        versions=(Version("v1", (_READY,), status=True, scale=True),),
+        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
         short_names=("rs",),
         categories=("all",),
     ),
@@ -118,7 +119,7 @@ BUILT_IN = (
         singular="statefulset",
         kind="StatefulSet",
         namespaced=True,
-        versions=(Version("v1", (_READY,), status=True, scale=True),),
+        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
         short_names=("sts",),
         categories=("all",),
     ),
@@ -128,7 +129,7 @@ BUILT_IN = (
         singular="job",
         kind="Job",
         namespaced=True,
-        versions=(Version("v1", (Column("Succeeded", "integer", ".status.succeeded"),), status=True),),
+        versions=(Version("v1", (Column("Succeeded", "integer", ".status.succeeded"), AGE), status=True),),
         categories=("all",),
         fields=("status.successful",),
     ),
@@ -166,7 +167,7 @@ BUILT_IN = (
         singular="customresourcedefinition",
         kind="CustomResourceDefinition",
         namespaced=False,
-        versions=(Version("v1", _columns(("Created At", ".metadata.creationTimestamp")), status=True),),
+        versions=(Version("v1", (Column("Created At", "string", ".metadata.creationTimestamp"),), status=True),),
         short_names=("crd", "crds"),
         categories=("api-extensions",),
     ),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from presenter.sandbox import controllers, errors, metadata, patches
+from presenter.apimachinery import errors, list_options
+from presenter.apimachinery.list_options import ListOptions
+from presenter.sandbox import controllers, metadata, patches
 from presenter.sandbox.builtin import BUILT_IN
 from presenter.sandbox.objects import Entry, Manifest, entry_of, key_of, restamped
 from presenter.sandbox.registry import Definition, Registry
@@ -51,7 +53,7 @@ class Cluster:
     `seed` makes uids repeatable, `history` is the number of events kept per resource type, `clock` gives the
     time of creations. Methods take and give manifests; a type is called `panels.widgets.templates.krateo.io`
     or `pods`. They are synchronous and belong to the thread of the event loop that serves, if one does. All
-    raise `ApiError`.
+    raise `StatusError`.
     """
 
     def __init__(
@@ -228,12 +230,10 @@ class Cluster:
         """A resourceVersion as clients see it."""
         return f"{self._version_prefix}{version}"
 
-    def parse_version(self, text: str) -> int:
-        """The inverse of `format_version`. Raises ApiError 400."""
-        digits = text.removeprefix(self._version_prefix)
-        if not digits.isdecimal():
-            raise errors.bad_request(f'resourceVersion: Invalid value: "{text}": not a resourceVersion of this server')
-        return int(digits)
+    def list_options(self, query: Mapping[str, str], *, streaming_lists: bool = True) -> ListOptions:
+        """The options of a list or watch. Raises StatusError 400 or 422."""
+        version = query.get("resourceVersion", "").removeprefix(self._version_prefix)
+        return list_options.parse({**query, "resourceVersion": version}, streaming_lists=streaming_lists)
 
     def use_version_prefix(self, prefix: str) -> None:
         """Make resourceVersions non-numeric: put text before each, those of existing objects included."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-from presenter.sandbox import errors, rbac
+from presenter.apimachinery import errors, validation
+from presenter.sandbox import rbac
 from presenter.sandbox.objects import Manifest, key_of
 from presenter.sandbox.registry import Definition, from_crd
 
@@ -17,7 +18,7 @@ _CLUSTER_ROLES = "clusterroles.rbac.authorization.k8s.io"
 
 
 def complete(definition: Definition, manifest: Manifest, now: str) -> Manifest:
-    """Fill in what the API server defaults before an object is stored. Raises ApiError 422."""
+    """Fill in what the API server defaults before an object is stored. Raises StatusError 422."""
     if definition.name == "namespaces":
         return _complete_namespace(manifest)
     if definition.name == _CRDS:
@@ -76,15 +77,13 @@ def _complete_crd(manifest: Manifest, now: str) -> Manifest:
     names = spec.get("names") or {}
     group, plural, kind = spec.get("group"), names.get("plural"), names.get("kind")
     if not (group and plural and kind and spec.get("versions") and spec.get("scope")):
-        why = "Required value: group, names.plural, names.kind, scope and versions are required"
-        raise errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", name, "spec", why)
+        why = "group, names.plural, names.kind, scope and versions are required"
+        raise _invalid(name, validation.required("spec", why))
     if name != f"{plural}.{group}":
-        why = f'Invalid value: "{name}": must be spec.names.plural+"."+spec.group'
-        raise errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", name, "metadata.name", why)
+        raise _invalid(name, validation.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     if not any(version.get("served") for version in spec["versions"]):
         # Kubernetes takes such a definition and serves nothing; here a type is what is served.
-        why = "Required value: at least one version must be served"
-        raise errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", name, "spec.versions", why)
+        raise _invalid(name, validation.required("spec.versions", "at least one version must be served"))
     names = {"listKind": f"{kind}List", "singular": kind.lower(), **names}
     status = manifest.get("status") or {}
     conditions = status.get("conditions") or [
@@ -98,6 +97,10 @@ def _complete_crd(manifest: Manifest, now: str) -> Manifest:
         "spec": {"conversion": {"strategy": "None"}, **spec, "names": names},
         "status": {"acceptedNames": names, "conditions": conditions, "storedVersions": stored},
     }
+
+
+def _invalid(name: str, error: validation.FieldError) -> errors.StatusError:
+    return errors.invalid("apiextensions.k8s.io", "CustomResourceDefinition", name, error)
 
 
 def _condition(kind: str, reason: str, message: str, now: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
+from presenter.apimachinery.status import StatusDetails, failure
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.store import Cut
 
@@ -53,7 +54,7 @@ class BreakOff:
     """Break a watch off as soon as it is open, before any event; `first` and an `error` are sent before, if any."""
 
     how: Cut
-    error: errors.ApiError | None = None
+    error: errors.StatusError | None = None
     first: bytes = b""
 
 
@@ -91,6 +92,26 @@ class NoStreamingLists:
     """Do not send initial events as a list: 422, or as if that had not been asked for."""
 
     refused: bool
+
+
+_REASONS = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+def refusal(code: int, retry_after: int | None = None) -> errors.StatusError:
+    """Any error on demand."""
+    reason = _REASONS.get(code, "Unknown")
+    details = StatusDetails(retry_after_seconds=retry_after) if retry_after else None
+    return errors.StatusError(failure(code, reason, f"the sandbox was told to answer {code} {reason}", details))
 
 
 Action = (
@@ -217,7 +238,7 @@ class Faults:
         times: int | None = 1,
     ) -> Fault:
         """An ERROR event as the first and last of a watch."""
-        error = errors.ApiError(code, reason, message)
+        error = errors.StatusError(failure(code, reason, message))
         return self._add(BreakOff(Cut.END, error), "watch", resource, times)
 
     def drop_events(self, *, resource: str | None = None) -> Fault:

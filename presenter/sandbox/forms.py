@@ -1,13 +1,13 @@
-"""The forms in which objects are served: as they are, as metadata only, or as rows of a table."""
+"""The forms in which stored objects are served: as they are, as metadata only, or as rows of a table."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-
+from presenter.apimachinery.metadata import PartialObjectMetadata
+from presenter.apimachinery.status import ListMeta
+from presenter.apimachinery.tables import Table, TableConvertor
 from presenter.sandbox.objects import Entry, encode, head
 from presenter.sandbox.registry import Definition, Version
 
@@ -17,16 +17,17 @@ class Form(Protocol):
 
     key: str
 
+    @property
+    def following(self) -> Form:
+        """The form of what follows the first event of a watch."""
+        ...
+
     def single(self, entry: Entry) -> bytes:
         """One object."""
         ...
 
-    def listed(self, entries: Sequence[Entry], metadata: dict[str, Any]) -> bytes:
+    def listed(self, entries: Sequence[Entry], metadata: ListMeta) -> bytes:
         """A list with its ListMeta."""
-        ...
-
-    def bookmark(self, metadata: dict[str, Any]) -> bytes:
-        """The object of a BOOKMARK event."""
         ...
 
 
@@ -39,6 +40,7 @@ class Plain:
     def __init__(self, definition: Definition, version: Version) -> None:
         api_version = definition.api_version(version.name)
         self.key = api_version
+        self.following: Form = self
         self._head = head(api_version, definition.kind)
         self._item_head = self._head if definition.custom else b"{"
         self._list_head = head(api_version, definition.list_kind or f"{definition.kind}List")
@@ -47,7 +49,7 @@ class Plain:
         """One object."""
         return self._head + entry.tail
 
-    def listed(self, entries: Sequence[Entry], metadata: dict[str, Any]) -> bytes:
+    def listed(self, entries: Sequence[Entry], metadata: ListMeta) -> bytes:
         """A list with its ListMeta: bytes joined, nothing encoded again."""
         start = self._list_head + b'"metadata":' + encode(metadata) + b',"items":['
         if not entries:
@@ -55,45 +57,35 @@ class Plain:
         items = (b"," + self._item_head).join([entry.tail for entry in entries])
         return b"".join((start, self._item_head, items, b"]}"))
 
-    def bookmark(self, metadata: dict[str, Any]) -> bytes:
-        """The object of a BOOKMARK event."""
-        return self._head + b'"metadata":' + encode(metadata) + b"}"
 
+class Converted:
+    """Objects as something else is made of them."""
 
-class _Metadata(msgspec.Struct):
-    metadata: msgspec.Raw
-
-
-_metadata = msgspec.json.Decoder(_Metadata)
-_json = json.JSONDecoder()
-_FIRST = '"metadata":'
-
-
-def metadata_of(entry: Entry) -> bytes:
-    """The JSON of an object's metadata."""
-    try:
-        return bytes(_metadata.decode(b"{" + entry.tail).metadata)
-    except RecursionError:  # what follows is nested too deeply; metadata goes first
-        text = entry.tail.decode()
-        return text[len(_FIRST) : _json.raw_decode(text, len(_FIRST))[1]].encode()
-
-
-class PartialMetadata:
-    """Metadata only: PartialObjectMetadata of meta.k8s.io/v1."""
-
-    key = "PartialObjectMetadata"
-    _HEAD = head("meta.k8s.io/v1", "PartialObjectMetadata")
-    _LIST_HEAD = head("meta.k8s.io/v1", "PartialObjectMetadataList")
+    def __init__(
+        self, key: str, plain: Plain, conversion: PartialObjectMetadata | Table, following: Form | None = None
+    ) -> None:
+        self.key = f"{key} of {plain.key}"
+        self.following: Form = following or self
+        self._plain = plain
+        self._conversion = conversion
 
     def single(self, entry: Entry) -> bytes:
         """One object."""
-        return self._HEAD + b'"metadata":' + metadata_of(entry) + b"}"
+        return self._conversion.single(self._plain.single(entry))
 
-    def listed(self, entries: Sequence[Entry], metadata: dict[str, Any]) -> bytes:
+    def listed(self, entries: Sequence[Entry], metadata: ListMeta) -> bytes:
         """A list with its ListMeta."""
-        items = b",".join(self.single(entry) for entry in entries)
-        return self._LIST_HEAD + b'"metadata":' + encode(metadata) + b',"items":[' + items + b"]}"
+        return self._conversion.listed(map(self._plain.single, entries), metadata)
 
-    def bookmark(self, metadata: dict[str, Any]) -> bytes:
-        """The object of a BOOKMARK event."""
-        return self._HEAD + b'"metadata":' + encode(metadata) + b"}"
+
+def partial_metadata(plain: Plain, api_version: str) -> Form:
+    """Metadata only."""
+    return Converted(api_version, plain, PartialObjectMetadata(api_version))
+
+
+def table(plain: Plain, version: Version, include_object: str, api_version: str) -> Form:
+    """A table, whose columns a watch tells once. Raises StatusError 400 for another `include_object` than there is."""
+    convertor = TableConvertor(version.columns)
+    key = f"{api_version} table with {include_object}"
+    rows = Converted(f"{key}, rows", plain, Table(convertor, include_object, api_version, headers=False))
+    return Converted(key, plain, Table(convertor, include_object, api_version), rows)

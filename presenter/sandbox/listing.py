@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 import bisect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from presenter.sandbox import errors
+from presenter.apimachinery import continuation, fields
+from presenter.apimachinery.errors import StatusError, too_large_resource_version
+from presenter.apimachinery.list_options import ListOptions
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.objects import Entry
 from presenter.sandbox.registry import Definition
-from presenter.sandbox.selectors import Predicate
 
-_INCONSISTENT = "-1"
-_EXPIRED = (
-    "The provided continue parameter is too old to display a consistent list result. You can start a new "
-    "list without the continue parameter, or use the continue token in this response to retrieve the "
-    "remainder of the results. Continuing with the provided token results in an inconsistent list - "
-    "objects that were created, modified, or deleted between the time the first chunk was returned and "
-    "now may show up in the list."
-)
+Predicate = Callable[[Entry], bool]
 
 
-class Continue(msgspec.Struct, frozen=True):
-    """Where a list goes on: the resourceVersion of its first page, the next page's first key and number."""
+class Continue(continuation.Continue, frozen=True):
+    """A continue token that also counts pages, for the faults that befall a later one."""
 
-    rv: str
-    start: str
-    page: int
-
-    def encode(self) -> str:
-        """The opaque token."""
-        return base64.urlsafe_b64encode(msgspec.json.encode(self)).rstrip(b"=").decode()
-
-    @classmethod
-    def decode(cls, token: str) -> Continue:
-        """Raises ApiError 400."""
-        try:
-            decoded = msgspec.json.decode(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), type=cls)
-            int(decoded.rv)
-        except (ValueError, msgspec.DecodeError) as problem:
-            raise errors.bad_request(f"continue key is not valid: {problem}") from problem
-        return decoded
-
-    def inconsistent(self) -> Continue:
-        """The token that goes on from here with whatever there is now."""
-        return Continue(_INCONSISTENT, self.start, self.page)
+    page: int = 1
 
 
-@dataclass(frozen=True)
-class ListOptions:
-    """Which part of a type's objects is asked for, as of which version (None: now). `limit` 0 means all."""
-
-    namespace: str = ""
-    selects: Predicate | None = None
-    limit: int = 0
-    token: Continue | None = None
-    exact: int | None = None
+def token_of(query: Mapping[str, str]) -> Continue | None:
+    """The token in the query of a list, if it is one."""
+    try:
+        return Continue.decode(query.get("continue", ""))
+    except StatusError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -67,59 +38,80 @@ class Page:
 
     entries: list[Entry]
     version: int
-    token: Continue | None = None
+    token: str = ""
     remaining: int | None = None
 
 
-def page_expired(token: Continue) -> errors.ApiError:
-    """410 for a page whose list is no longer kept, with the token of an inconsistent continuation."""
-    return errors.expired(_EXPIRED, continue_token=token.inconsistent().encode())
+def selection(definition: Definition, options: ListOptions) -> Predicate | None:
+    """What selects the objects that match both selectors, or None when everything does. Raises StatusError 400."""
+    labels, wanted = options.label_selector, options.field_selector
+    metadata = fields.METADATA if definition.namespaced or not definition.custom else fields.METADATA[:1]
+    wanted.check((*metadata, *definition.fields), default=not definition.fields and not definition.custom)
+    if not labels and not wanted:
+        return None
+
+    def selects(entry: Entry) -> bool:
+        if not labels.matches(entry.labels):
+            return False
+        if not wanted:
+            return True
+        own = {"metadata.name": entry.name, "metadata.namespace": entry.namespace}
+        return wanted.matches({**own, **entry.fields} if entry.fields else own)
+
+    return selects
 
 
-def page(cluster: Cluster, definition: Definition, options: ListOptions) -> Page:
+def page(cluster: Cluster, definition: Definition, namespace: str, options: ListOptions) -> Page:
     """One page.
 
-    All pages of a list show the moment of the first. Raises ApiError 410 when that is forgotten.
+    All pages of a list show the moment of the first. Raises StatusError 410 when that is forgotten, and 504 for a
+    moment to come.
     """
-    entries, version, number = _snapshot(cluster, definition, options)
-    start, end = _range(entries, options.namespace)
-    if options.token:
-        start = max(start, bisect.bisect_left(entries, options.token.start, key=_key))
+    selects = selection(definition, options)
+    token = Continue.decode(options.continue_) if options.continue_ else None
+    entries, version = _snapshot(cluster, definition, options, token)
+    start, end = _range(entries, namespace)
+    # Keys in tokens are relative to the list's path: bound to no namespace, and to no type.
+    path = f"{namespace}/" if namespace else "" if definition.namespaced else "/"
+    if token:
+        start = min(max(start, bisect.bisect_left(entries, path + token.start.removeprefix("/"), key=_key)), end)
     if not options.limit:
         shown = entries[start:end]
-        return Page([entry for entry in shown if options.selects(entry)] if options.selects else shown, version)
-    shown, following = _take(entries, start, end, options)
+        return Page([entry for entry in shown if selects(entry)] if selects else shown, version)
+    shown, following = _take(entries, start, end, options.limit, selects)
     if following >= end:
         return Page(shown, version)
     cluster.remember(definition, version, entries)
-    # The least key after the last one shown, so that an inconsistent continuation finds what came in between.
-    token = Continue(str(version), shown[-1].key + "\0", number + 1)
-    return Page(shown, version, token, None if options.selects else end - following)
+    after = Continue.after(shown[-1].key.removeprefix(path), version)
+    number = token.page + 1 if token else 2
+    remaining = None if selects else end - following
+    return Page(shown, version, msgspec.structs.replace(after, page=number).encode(), remaining)
 
 
-def _snapshot(cluster: Cluster, definition: Definition, options: ListOptions) -> tuple[list[Entry], int, int]:
-    token = options.token
-    if options.exact is not None:
-        return cluster.store(definition).at(options.exact), options.exact, 1
-    if token is None or token.rv == _INCONSISTENT:
-        number = token.page if token else 1
-        return cluster.store(definition).snapshot(), cluster.resource_version, number
-    version = int(token.rv)
-    entries = cluster.snapshots.get((definition.name, version))
-    if entries is None:
-        raise page_expired(token)
-    return entries, version, token.page
+def _snapshot(
+    cluster: Cluster, definition: Definition, options: ListOptions, token: Continue | None
+) -> tuple[list[Entry], int]:
+    asked = max(token.rv, 0) if token and options.from_now else options.version()
+    if asked > cluster.resource_version:
+        raise too_large_resource_version(asked, cluster.resource_version)
+    if not asked or not (token or options.exact):
+        return cluster.store(definition).snapshot(), cluster.resource_version
+    kept = cluster.snapshots.get((definition.name, asked))
+    store = cluster.store(definition)
+    if token and kept is None and asked <= store.floor:
+        raise token.expired()
+    return store.at(asked) if kept is None else kept, asked
 
 
-def _take(entries: list[Entry], start: int, end: int, options: ListOptions) -> tuple[list[Entry], int]:
+def _take(entries: list[Entry], start: int, end: int, limit: int, selects: Predicate | None) -> tuple[list[Entry], int]:
     """Up to `limit` entries, and the index after the last: it is `end` when no other entry is to come."""
-    if options.selects is None:
-        following = min(start + options.limit, end)
+    if selects is None:
+        following = min(start + limit, end)
         return entries[start:following], following
     shown: list[Entry] = []
     for index in range(start, end):
-        if options.selects(entries[index]):
-            if len(shown) == options.limit:
+        if selects(entries[index]):
+            if len(shown) == limit:
                 return shown, index
             shown.append(entries[index])
     return shown, end

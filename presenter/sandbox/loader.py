@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from presenter.apimachinery.errors import StatusError
 from presenter.sandbox.cluster import Cluster
-from presenter.sandbox.errors import ApiError
 from presenter.sandbox.negotiation import TextLoader
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -32,7 +32,7 @@ def load_directory(cluster: Cluster, path: Path) -> int:
         try:
             _ensure_namespace(cluster, manifest)
             cluster.apply(manifest)
-        except ApiError as problem:
+        except StatusError as problem:
             raise ManifestError(f"{where}: {problem.message}") from problem
     return len(documents)
 

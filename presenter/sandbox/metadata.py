@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors, validation
 from presenter.sandbox.objects import Manifest
 from presenter.sandbox.registry import Definition
 
-_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
 _SERVERS_OWN = {
     "name",
     "namespace",
@@ -36,9 +23,9 @@ _SERVERS_OWN = {
     "managedFields",
 }
 _RULES = {
-    "subdomain": (re.compile(rf"(?=.{{1,253}}$){_SUBDOMAIN}"), _SUBDOMAIN_RULE),
-    "label": (re.compile(rf"(?=.{{1,63}}$){_LABEL}"), _LABEL_RULE),
-    "segment": (re.compile(r"(?!\.{1,2}$)[^/%]+"), "may not contain '/' or '%', nor be '.' or '..'"),
+    "subdomain": validation.dns_subdomain,
+    "label": validation.dns_label,
+    "segment": validation.path_segment,
 }
 
 
@@ -57,20 +44,20 @@ def name_suffix(number: int) -> str:
 
 
 def check_name(definition: Definition, name: str) -> None:
-    """Raises ApiError 422 for a name that objects of this type cannot bear."""
-    if not name:
-        why = "Required value: name or generateName is required"
-        raise errors.invalid(definition.group, definition.kind, "", "metadata.name", why, reason="FieldValueRequired")
-    pattern, rule = _RULES[definition.name_rule]
-    if not pattern.fullmatch(name):
-        why = f'Invalid value: "{name}": {rule}'
-        raise errors.invalid(definition.group, definition.kind, name, "metadata.name", why)
+    """Raises StatusError 422 for a name that objects of this type cannot bear."""
+    rule = _RULES[definition.name_rule]
+    if name:
+        problems = [validation.invalid("metadata.name", name, problem) for problem in rule(name)]
+    else:
+        problems = [validation.required("metadata.name", "name or generateName is required")]
+    if problems:
+        raise errors.invalid(definition.group, definition.kind, name, *problems)
 
 
 def revised(definition: Definition, before: Manifest, after: Manifest, part: str) -> Manifest:
     """What a write makes of an object: what was sent, with what clients cannot change as it was.
 
-    `part` is that of `Write`. Raises ApiError 409 when another resourceVersion or uid is demanded.
+    `part` is that of `Write`. Raises StatusError 409 when another resourceVersion or uid is demanded.
     """
     old, new = before["metadata"], after.get("metadata") or {}
     if new.get("resourceVersion") not in (None, "", old["resourceVersion"]):

@@ -7,49 +7,52 @@ from typing import Any
 import msgspec
 import yaml
 
-from presenter.sandbox import errors, patches, protobuf
-from presenter.sandbox.forms import Form, PartialMetadata, Plain
+from presenter.apimachinery import errors, negotiation
+from presenter.apimachinery.negotiation import JSON, YAML
+from presenter.apimachinery.status import StatusDetails, failure
+from presenter.sandbox import forms, patches, protobuf
+from presenter.sandbox.exchange import Answer
+from presenter.sandbox.forms import Form, Plain
 from presenter.sandbox.objects import Manifest, decode
 from presenter.sandbox.registry import Definition, Version
-from presenter.sandbox.tables import Table
 
-_JSON = ("application/json", "application/*", "*/*")
-_YAML = ("application/yaml", "text/yaml", "application/x-yaml")
-_BODIES = ("application/json", "application/yaml")
-
-
-def media_ranges(accept: str) -> list[tuple[str, dict[str, str]]]:
-    """An Accept header as media types with their parameters, in the order given."""
-    ranges = []
-    for listed in (accept or "*/*").split(","):
-        media, *parameters = (part.strip() for part in listed.split(";"))
-        pairs = (parameter.partition("=") for parameter in parameters)
-        ranges.append((media, {name: value for name, _, value in pairs}))
-    return ranges
+_YAML = (YAML, "text/yaml", "application/x-yaml")
+_BODIES = (JSON, YAML)
+_ROUTED = {*_BODIES, protobuf.MEDIA_TYPE, "*/*"}
+_UNROUTED = f"406: Not Acceptable\n\nAvailable representations: {JSON}, {YAML}, {protobuf.MEDIA_TYPE}"
 
 
-def form_for(accept: str, definition: Definition, version: Version, include_object: str) -> Form:
-    """The first form of those asked for that there is. Raises ApiError 406."""
-    for media, parameters in media_ranges(accept):
-        if media not in _JSON:
-            continue
-        match parameters.get("as"), parameters.get("v"):
-            case None, _:
-                return Plain(definition, version)
-            case "Table", "v1":
-                return Table(definition, version, include_object or "Metadata")
-            case "PartialObjectMetadata" | "PartialObjectMetadataList", "v1":
-                return PartialMetadata()
-    raise errors.not_acceptable()
+def form_for(
+    accept: str, definition: Definition, version: Version, include_object: str, *, many: bool, stream: bool = False
+) -> tuple[Form, str]:
+    """The form asked for, and the media type to write it in. Raises StatusError 406, or 400 for `include_object`."""
+    asked = {part.partition(";")[0].strip() for part in accept.split(",")}
+    if accept and not definition.custom and not asked & _ROUTED:
+        raise errors.StatusError(failure(406, "NotAcceptable", _UNROUTED, StatusDetails()))
+    agreed = negotiation.negotiate(accept, (JSON,) if stream else _BODIES, many=many)
+    plain = Plain(definition, version)
+    match agreed.conversion.kind:
+        case "":
+            return plain, agreed.name
+        case "Table":
+            return forms.table(plain, version, include_object, agreed.conversion.api_version), agreed.name
+    return forms.partial_metadata(plain, agreed.conversion.api_version), agreed.name
+
+
+def answer(body: bytes, media_type: str, status: int = 200) -> Answer:
+    """A body of JSON in the media type agreed on."""
+    if media_type == YAML:
+        body = yaml.safe_dump(decode(body), allow_unicode=True).encode()
+    return Answer(body, status, media_type)
 
 
 def read_object(body: bytes, content_type: str) -> Manifest:
-    """The object in a request body. Raises ApiError 400 or 415."""
-    media = content_type.partition(";")[0].strip() or "application/json"
+    """The object in a request body. Raises StatusError 400 or 415."""
+    media = content_type.partition(";")[0].strip() or JSON
     if media == protobuf.MEDIA_TYPE:
         return _read_protobuf(body)
     if media not in (*_BODIES, *_YAML):
-        raise errors.unsupported_media_type(list(_BODIES))
+        raise errors.unsupported_media_type(_BODIES)
     parsed = _parse(body, media in _YAML)
     if not isinstance(parsed, dict):
         raise errors.bad_request("the body of the request is not an object")
@@ -57,7 +60,7 @@ def read_object(body: bytes, content_type: str) -> Manifest:
 
 
 def read_patch(body: bytes, content_type: str, custom: bool) -> tuple[str, Any]:
-    """A patch and its media type. Raises ApiError 400 or 415; custom resources know no strategic merge."""
+    """A patch and its media type. Raises StatusError 400 or 415; custom resources know no strategic merge."""
     accepted = [patches.JSON, patches.MERGE, patches.APPLY]
     if not custom:
         accepted.insert(2, patches.STRATEGIC)
@@ -76,7 +79,7 @@ def _read_protobuf(body: bytes) -> Manifest:
     except ValueError as problem:
         raise errors.bad_request(f"error decoding the body of the request: {problem}") from problem
     if parsed is None:
-        raise errors.unsupported_media_type(list(_BODIES))
+        raise errors.unsupported_media_type(_BODIES)
     return parsed
 
 

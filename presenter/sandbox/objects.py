@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from presenter.apimachinery import golang
 from presenter.sandbox.registry import Definition
 
 Manifest = dict[str, Any]
@@ -48,6 +49,12 @@ def head(api_version: str, kind: str) -> bytes:
     return b'{"apiVersion":' + encode(api_version) + b',"kind":' + encode(kind) + b","
 
 
+def bookmark_of(resource_version: str, annotations: Mapping[str, str]) -> Entry:
+    """What a bookmark shows: an object with nothing but a resourceVersion and, where it ends a list, an annotation."""
+    metadata = {"resourceVersion": resource_version, **({"annotations": annotations} if annotations else {})}
+    return Entry("", "", "", "", 0, {}, {}, b'"metadata":' + encode(metadata) + b"}")
+
+
 def restamped(entry: Entry, resource_version: str) -> Entry:
     """The same state under another resourceVersion, as a watch shows what has left its selection."""
     body = decode(b"{" + entry.tail)
@@ -78,6 +85,4 @@ def _text_at(manifest: Manifest, path: str) -> str:
     value: Any = manifest
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return "" if value is None else golang.sprint(value)

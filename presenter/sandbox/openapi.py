@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
 from presenter.sandbox.exchange import Answer
 from presenter.sandbox.objects import encode
 from presenter.sandbox.registry import Definition, Registry, Version
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def answer(registry: Registry, rest: list[str]) -> Answer:
-    """/openapi/v2, /openapi/v3 and /openapi/v3/GROUP-VERSION-PATH. Raises ApiError 404."""
+    """/openapi/v2, /openapi/v3 and /openapi/v3/GROUP-VERSION-PATH. Raises StatusError 404."""
     match rest:
         case ["v2"]:
             return Answer(_V2, content_type=_V2_PROTOBUF)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
+from presenter.apimachinery.status import failure
 from presenter.sandbox.objects import Manifest
 
 MERGE = "application/merge-patch+json"
@@ -95,14 +96,14 @@ def _merge_key(field: str, items: list[Any]) -> str | None:
 
 
 def json_patch(target: Manifest, operations: list[dict[str, Any]]) -> Manifest:
-    """JSON patch, RFC 6902. Raises ApiError 422 when an operation cannot be done or a test fails."""
+    """JSON patch, RFC 6902. Raises StatusError 422 when an operation cannot be done or a test fails."""
     document: Any = copy.deepcopy(target)
     try:
         for operation in operations:
             document = _operate(document, operation)
     except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
         message = f"the server rejected our request due to an error in our request: {problem!r}"
-        raise errors.ApiError(422, "Invalid", message) from problem
+        raise errors.StatusError(failure(422, "Invalid", message)) from problem
     result: Manifest = document
     return result
 

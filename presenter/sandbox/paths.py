@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from presenter.sandbox import discovery, errors, negotiation, openapi
+from msgspec import to_builtins
+
+from presenter.apimachinery import errors, negotiation
+from presenter.apimachinery.discovery import (
+    APIGroupDiscovery,
+    APIGroupDiscoveryList,
+    APIGroupList,
+    APIVersions,
+    api_group,
+    api_resource_list,
+    etag,
+)
+from presenter.sandbox import discovery, openapi
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.exchange import Answer, Incoming
 from presenter.sandbox.objects import encode
-from presenter.sandbox.registry import Registry
+from presenter.sandbox.registry import PageNotFound, Registry
 
-_AGGREGATED = "apidiscovery.k8s.io"
 _VERSION = {
     "major": "1",
     "minor": "35",
@@ -25,7 +36,7 @@ _VERSION = {
 
 
 def answer(registry: Registry, asked: ApiRequest, incoming: Incoming, stale: Callable[[str], bool]) -> Answer:
-    """What is at a path; `stale` says which groups discovery is to call so. Raises ApiError 404 or 405."""
+    """What is at a path; `stale` says which groups discovery is to call so. Raises StatusError 405 or PageNotFound."""
     if asked.method not in ("GET", "HEAD"):
         raise errors.method_not_allowed()
     match asked.path.strip("/").split("/"):
@@ -36,26 +47,35 @@ def answer(registry: Registry, asked: ApiRequest, incoming: Incoming, stale: Cal
         case ["openapi", *rest]:
             return openapi.answer(registry, rest)
         case ["api" | "apis" as root]:
-            return _groups(registry, root == "api", incoming, stale)
+            return _groups(discovery.groups(registry, stale), root == "api", incoming)
         case ["api", version]:
-            return Answer(encode(discovery.resource_list(registry, "", version)))
-        case ["apis", group]:
-            return Answer(encode(discovery.group(registry, group)))
-        case ["apis", group, version]:
-            return Answer(encode(discovery.resource_list(registry, group, version)))
-    raise errors.unknown_path()
+            return _resources(registry, "", version)
+        case ["apis", name] if group := discovery.groups(registry).get(name):
+            return Answer(encode({"kind": "APIGroup", "apiVersion": "v1", **to_builtins(api_group(group))}))
+        case ["apis", name, version]:
+            return _resources(registry, name, version)
+    raise PageNotFound
 
 
-def _groups(registry: Registry, core: bool, incoming: Incoming, stale: Callable[[str], bool]) -> Answer:
-    for media, parameters in negotiation.media_ranges(incoming.accept):
-        version = parameters.get("v")
-        if parameters.get("g") != _AGGREGATED or version not in ("v2", "v2beta1"):
-            continue
-        body, tag = discovery.aggregated(registry, core, f"{_AGGREGATED}/{version}", stale)
-        headers = {"ETag": tag, "Vary": "Accept"}
-        content_type = f"{media};g={_AGGREGATED};v={version};as=APIGroupDiscoveryList"
-        if tag == incoming.known_tag:
-            # With the content type: client-go's cache takes the headers of a 304 for those of what it kept.
-            return Answer(b"", 304, content_type, headers)
-        return Answer(body, 200, content_type, headers)
-    return Answer(encode(discovery.api_versions() if core else discovery.group_list(registry)))
+def _resources(registry: Registry, name: str, version_name: str) -> Answer:
+    if group := discovery.groups(registry).get(name):
+        for version in group.versions or ():
+            if version.version == version_name:
+                return Answer(encode(api_resource_list(group, version)))
+    raise PageNotFound
+
+
+def _groups(groups: dict[str, APIGroupDiscovery], core: bool, incoming: Incoming) -> Answer:
+    named = [group for name, group in groups.items() if name]
+    agreed = negotiation.find(incoming.accept, (negotiation.JSON,), negotiation.OF_DISCOVERY)
+    if agreed is None:
+        versions = [version.version for version in groups[""].versions or ()]
+        older = APIVersions(versions) if core else APIGroupList([api_group(group) for group in named])
+        return Answer(encode(older))
+    body = encode(APIGroupDiscoveryList([groups[""]] if core else named, agreed.conversion.api_version))
+    tag = etag(body)
+    headers = {"ETag": tag, "Vary": "Accept"}
+    if tag == incoming.known_tag:
+        # With the content type: client-go's cache takes the headers of a 304 for those of what it kept.
+        return Answer(b"", 304, str(agreed), headers)
+    return Answer(body, 200, str(agreed), headers)

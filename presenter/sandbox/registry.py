@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
+from presenter.apimachinery.discovery import version_priority
+from presenter.apimachinery.tables import AGE, Column
 
-_KUBE_VERSION = re.compile(r"^v(\d+)(?:(alpha|beta)(\d+))?$")
-_STABILITY = {"alpha": 2, "beta": 1, None: 0}
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column that `kubectl get` prints; `path` is a simple JSONPath such as `.status.phase`."""
-
-    name: str
-    type: str
-    path: str
-    format: str = ""
-    description: str = ""
-    priority: int = 0
+class PageNotFound(Exception):
+    """404 as plain text: what kube-apiserver says of paths that none of its own types is at."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +21,7 @@ class Version:
     """One served version of a resource type."""
 
     name: str
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Column, ...] = (AGE,)
     status: bool = False
     scale: bool = False
     schema: dict[str, Any] | None = None
@@ -77,18 +67,13 @@ class Definition:
         """`group/version`, or only the version for the core group."""
         return f"{self.group}/{version}" if self.group else version
 
-    def not_found(self, name: str) -> errors.ApiError:
+    def not_found(self, name: str) -> errors.StatusError:
         """404 for an object of this type."""
         return errors.not_found(self.group, self.plural, name)
 
-
-def version_priority(name: str) -> tuple[int, int, int, int, str]:
-    """The key by which kube-apiserver sorts versions: v2, v1, v1beta2, v1alpha1, others by the alphabet."""
-    match = _KUBE_VERSION.match(name)
-    if not match:
-        return (1, 0, 0, 0, name)
-    major, stability, minor = match.groups()
-    return (0, _STABILITY[stability], -int(major), -int(minor or 0), "")
+    def unknown_path(self) -> Exception:
+        """404 for a path that would be one of this type, if it led anywhere."""
+        return PageNotFound() if self.custom else errors.unknown_path()
 
 
 def from_crd(crd: dict[str, Any]) -> Definition:
@@ -118,7 +103,7 @@ def _crd_version(version: dict[str, Any]) -> Version:
         Column(
             name=column["name"],
             type=column["type"],
-            path=column["jsonPath"],
+            json_path=column["jsonPath"],
             format=column.get("format", ""),
             description=column.get("description", ""),
             priority=column.get("priority", 0),
@@ -127,7 +112,7 @@ def _crd_version(version: dict[str, Any]) -> Version:
     )
     return Version(
         name=version["name"],
-        columns=columns,
+        columns=columns or (AGE,),
         status="status" in subresources,
         schema=(version.get("schema") or {}).get("openAPIV3Schema"),
     )
@@ -164,19 +149,20 @@ class Registry:
             del self._by_kind[definition.api_version(version.name), definition.kind]
 
     def named(self, name: str) -> Definition:
-        """The type called `plural.group` or, in the core group, `plural`. Raises ApiError 404."""
+        """The type called `plural.group` or, in the core group, `plural`. Raises StatusError 404."""
         if definition := self._by_name.get(name):
             return definition
         raise errors.unknown_path()
 
     def at(self, group: str, version: str, plural: str) -> Definition:
-        """The type served at a path of the API. Raises ApiError 404."""
+        """The type served at a path of the API. Raises StatusError 404, or PageNotFound."""
         if definition := self._by_path.get((group, version, plural)):
             return definition
-        raise errors.unknown_path()
+        built_in = any(definition.group == group and not definition.custom for definition in self)
+        raise errors.unknown_path() if built_in else PageNotFound
 
     def of(self, manifest: dict[str, Any]) -> Definition:
-        """The type that a manifest is of. Raises ApiError 400, in the words of kubectl."""
+        """The type that a manifest is of. Raises StatusError 400, in the words of kubectl."""
         api_version, kind = manifest.get("apiVersion", ""), manifest.get("kind", "")
         if definition := self._by_kind.get((api_version, kind)):
             return definition

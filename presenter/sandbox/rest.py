@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from presenter.sandbox import errors, listing, negotiation, patches, scale
+from presenter.apimachinery import errors, validation
+from presenter.apimachinery.list_options import ListOptions
+from presenter.apimachinery.status import ListMeta, StatusDetails, success
+from presenter.sandbox import listing, negotiation, patches, scale
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.cluster import Cluster, Write
 from presenter.sandbox.exchange import Answer, Incoming
-from presenter.sandbox.forms import Form
-from presenter.sandbox.objects import Manifest, encode, entry_of
+from presenter.sandbox.objects import Entry, Manifest, encode, entry_of
 from presenter.sandbox.registry import Definition, Version
-from presenter.sandbox.selectors import Predicate, predicate
 
 
 class Rest:
@@ -24,9 +24,14 @@ class Rest:
         self._incoming = incoming
         self._definition, self._version = resolve(cluster, asked)
         self._namespace = asked.namespace if self._definition.namespaced else ""
+        include = asked.query.get("includeObject", "")
+        many = asked.verb in ("list", "deletecollection")
+        self._form, self._media_type = negotiation.form_for(
+            incoming.accept, self._definition, self._version, include, many=many
+        )
 
     def answer(self) -> Answer:
-        """Do what is asked. Raises ApiError."""
+        """Do what is asked. Raises StatusError."""
         if self._asked.subresource == "scale":
             return self._scale()
         verbs: dict[str, Callable[[], Answer]] = {
@@ -49,25 +54,12 @@ class Rest:
     # Reading
 
     def _get(self) -> Answer:
-        return Answer(self._form().single(self._cluster.entry(self._definition, self._asked.name, self._namespace)))
+        return self._shown_entry(self._cluster.entry(self._definition, self._asked.name, self._namespace))
 
     def _list(self) -> Answer:
-        query = self._asked.query
-        token = query.get("continue")
-        options = listing.ListOptions(
-            namespace=self._namespace,
-            selects=selection(self._definition, query),
-            limit=_integer(query, "limit"),
-            token=listing.Continue.decode(token) if token else None,
-            exact=exact_version(self._cluster, query),
-        )
-        page = listing.page(self._cluster, self._definition, options)
-        metadata: dict[str, Any] = {"resourceVersion": self._cluster.format_version(page.version)}
-        if page.token:
-            metadata["continue"] = page.token.encode()
-        if page.remaining:
-            metadata["remainingItemCount"] = page.remaining
-        return Answer(self._form().listed(page.entries, metadata))
+        page = listing.page(self._cluster, self._definition, self._namespace, self._options())
+        metadata = ListMeta(self._cluster.format_version(page.version), page.token, page.remaining)
+        return negotiation.answer(self._form.listed(page.entries, metadata), self._media_type)
 
     # Writing
 
@@ -97,14 +89,14 @@ class Rest:
 
     def _apply(self, patch: Manifest) -> Answer:
         if not self._asked.query.get("fieldManager"):
-            why = "Required value: is required for apply patch"
-            raise errors.invalid("meta.k8s.io", "PatchOptions", "", "fieldManager", why, "FieldValueRequired")
+            why = "is required for apply patch"
+            raise errors.invalid("meta.k8s.io", "PatchOptions", "", validation.required("fieldManager", why))
         merge = patches.merge if self._definition.custom else patches.strategic_merge
         write = self._write(operation="Apply")
         try:
             return self._shown(self._change(lambda before: merge(before, patch), write))
-        except errors.ApiError as problem:
-            if problem.code != 404 or self._asked.subresource:
+        except errors.StatusError as problem:
+            if problem.status != 404 or self._asked.subresource:
                 raise
         named = {**patch, "metadata": {**(patch.get("metadata") or {}), "name": self._asked.name}}
         return self._created(self._placed(named), write)
@@ -115,33 +107,17 @@ class Rest:
         deleted = self._cluster.delete(self._definition.name, name, self._namespace, self._write())
         if deleted["metadata"].get("deletionTimestamp"):
             return self._shown(deleted)
-        details = {
-            "name": name,
-            "group": self._definition.group,
-            "kind": self._definition.plural,
-            "uid": deleted["metadata"]["uid"],
-        }
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": details,
-        }
-        return Answer(encode(status))
+        details = StatusDetails(name, self._definition.group, self._definition.plural, deleted["metadata"]["uid"])
+        return Answer(success(details).encode())
 
     def _delete_collection(self) -> Answer:
-        selects = selection(self._definition, self._asked.query)
-        options = listing.ListOptions(namespace=self._namespace, selects=selects)
-        page = listing.page(self._cluster, self._definition, options)
+        page = listing.page(self._cluster, self._definition, self._namespace, self._options())
         for entry in page.entries:
             self._cluster.delete(self._definition.name, entry.name, entry.namespace, self._write())
-        version = self._cluster.format_version(self._cluster.resource_version)
-        return Answer(self._form().listed(page.entries, {"resourceVersion": version}))
+        metadata = ListMeta(self._cluster.format_version(self._cluster.resource_version))
+        return negotiation.answer(self._form.listed(page.entries, metadata), self._media_type)
 
     def _scale(self) -> Answer:
-        if not self._version.scale:
-            raise errors.unknown_path()
         entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
         before = entry.manifest(self._definition.api_version(self._version.name), self._definition.kind)
         shown = scale.of(before)
@@ -161,9 +137,8 @@ class Rest:
 
     # Inner parts
 
-    def _form(self) -> Form:
-        include = self._asked.query.get("includeObject", "")
-        return negotiation.form_for(self._incoming.accept, self._definition, self._version, include)
+    def _options(self) -> ListOptions:
+        return self._cluster.list_options(self._asked.query)
 
     def _write(self, part: str | None = None, operation: str = "Update") -> Write:
         query = self._asked.query
@@ -202,7 +177,10 @@ class Rest:
 
     def _shown(self, manifest: Manifest, status: int = 200) -> Answer:
         # A dry run has stored nothing, so the object is encoded from what it would have become.
-        return Answer(self._form().single(entry_of(self._definition, manifest, 0)), status)
+        return self._shown_entry(entry_of(self._definition, manifest, 0), status)
+
+    def _shown_entry(self, entry: Entry, status: int = 200) -> Answer:
+        return negotiation.answer(self._form.single(entry), self._media_type, status)
 
     def _check_preconditions(self) -> None:
         if not self._incoming.body:
@@ -218,49 +196,17 @@ class Rest:
 
 
 def resolve(cluster: Cluster, asked: ApiRequest) -> tuple[Definition, Version]:
-    """The type and version that a request's path leads to. Raises ApiError 404."""
+    """The type and version that a request's path leads to. Raises StatusError 404 or 405, or PageNotFound."""
     definition = cluster.registry.at(asked.group, asked.version, asked.resource)
     version = definition.version(asked.version)
     if version is None or asked.subresource not in ("", *_subresources(version)):
-        raise errors.unknown_path()
+        raise definition.not_found(asked.name) if definition.custom else errors.unknown_path()
     if asked.namespace and not definition.namespaced and definition.name != "namespaces":
-        raise errors.unknown_path()
+        raise definition.unknown_path()
     if definition.namespaced and not asked.namespace and asked.verb not in ("list", "watch"):
-        raise errors.method_not_allowed() if not asked.name else errors.unknown_path()
+        raise definition.unknown_path() if asked.name or definition.custom else errors.method_not_allowed()
     return definition, version
 
 
 def _subresources(version: Version) -> list[str]:
     return [name for name in ("status", "scale") if getattr(version, name)]
-
-
-def selection(definition: Definition, query: dict[str, str]) -> Predicate | None:
-    """What the selectors of a list or watch select. Raises ApiError 400."""
-    return predicate(query.get("labelSelector", ""), query.get("fieldSelector", ""), definition)
-
-
-def exact_version(cluster: Cluster, query: dict[str, str]) -> int | None:
-    """The version that a list is to show, None for the present one.
-
-    Raises ApiError 400 or 422 for options that do not go together, and 504 for a version of the future.
-    """
-    text, match = query.get("resourceVersion", ""), query.get("resourceVersionMatch", "")
-    if match and (query.get("continue") or not text):
-        condition = "when continue" if query.get("continue") else "unless resourceVersion"
-        why = f"Forbidden: resourceVersionMatch is forbidden {condition} is provided"
-        raise errors.invalid("meta.k8s.io", "ListOptions", "", "resourceVersionMatch", why, "FieldValueForbidden")
-    if text in ("", "0"):
-        return None
-    if query.get("continue"):
-        raise errors.bad_request("specifying resource version is not allowed when using continue")
-    version = cluster.parse_version(text)
-    if version > cluster.resource_version:
-        raise errors.too_large_resource_version(version, cluster.resource_version)
-    return version if match == "Exact" else None
-
-
-def _integer(query: dict[str, str], name: str) -> int:
-    text = query.get(name) or "0"
-    if not text.isdecimal():
-        raise errors.bad_request(f'{name}: Invalid value: "{text}": must be a whole number of 0 or more')
-    return int(text)

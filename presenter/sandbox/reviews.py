@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from presenter.sandbox import discovery, errors, negotiation
+from presenter.apimachinery import errors, validation
+from presenter.sandbox import discovery, negotiation
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.exchange import Answer, Incoming
@@ -15,7 +16,7 @@ _GROUP_VERSION = f"{discovery.REVIEWS_GROUP}/v1"
 
 
 def answer(cluster: Cluster, user: User, asked: ApiRequest, incoming: Incoming) -> Answer:
-    """Answer a review that `user` posts. Raises ApiError 400, 404, 405 or 422."""
+    """Answer a review that `user` posts. Raises StatusError 400, 404, 405 or 422."""
     kind = discovery.REVIEWS.get(asked.resource)
     if kind is None or asked.namespace or asked.subresource:
         raise errors.unknown_path()
@@ -26,8 +27,8 @@ def answer(cluster: Cluster, user: User, asked: ApiRequest, incoming: Incoming) 
     access = _access(kind, spec)
     if kind == "SubjectAccessReview":
         if not spec.get("user") and not spec.get("groups"):
-            why = 'Invalid value: "": at least one of user or group must be specified'
-            raise errors.invalid(discovery.REVIEWS_GROUP, kind, "", "spec.user", why)
+            wrong = validation.invalid("spec.user", "", "at least one of user or group must be specified")
+            raise errors.invalid(discovery.REVIEWS_GROUP, kind, "", wrong)
         user = User(spec.get("user", ""), tuple(spec.get("groups") or ()))
     decision = Policy.of(cluster).decide(user, access)
     status: Manifest = {"allowed": decision.allowed}
@@ -40,8 +41,8 @@ def answer(cluster: Cluster, user: User, asked: ApiRequest, incoming: Incoming) 
 def _access(kind: str, spec: dict[str, Any]) -> Access:
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if (resource is None) == (path is None):
-        why = "Invalid value: null: must specify exactly one of resourceAttributes and nonResourceAttributes"
-        raise errors.invalid(discovery.REVIEWS_GROUP, kind, "", "spec.resourceAttributes", why)
+        why = "must specify exactly one of resourceAttributes and nonResourceAttributes"
+        raise errors.invalid(discovery.REVIEWS_GROUP, kind, "", validation.invalid("spec.resourceAttributes", "", why))
     if path is not None:
         return Access(path.get("verb", ""), path=path.get("path", ""))
     attributes = ("verb", "group", "resource", "subresource", "namespace", "name")

@@ -12,13 +12,14 @@ from types import TracebackType
 import yaml
 from aiohttp import web
 
-from presenter.sandbox import api_request, discovery, errors, listing, paths, reviews, streaming
+from presenter.apimachinery import errors
+from presenter.sandbox import api_request, discovery, listing, paths, rbac, reviews, streaming
 from presenter.sandbox.api_request import ApiRequest, RequestRecord, Requests
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.exchange import Answer, Incoming
-from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery
-from presenter.sandbox.objects import encode
-from presenter.sandbox.rbac import Access, Policy, User, refusal
+from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery, refusal
+from presenter.sandbox.rbac import Access, Policy, User
+from presenter.sandbox.registry import PageNotFound
 from presenter.sandbox.rest import Rest
 from presenter.sandbox.store import Bookmark
 
@@ -141,8 +142,11 @@ class Sandbox:
         self.requests.add(record)
         try:
             answer = await self._answer(request, asked, record)
-        except errors.ApiError as problem:
-            answer = Answer(encode(problem.status()), problem.code, headers=problem.headers)
+        except errors.StatusError as problem:
+            headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else None
+            answer = Answer(problem.object.encode(), problem.status, headers=headers)
+        except PageNotFound:
+            answer = Answer(b"404 page not found\n", 404, "text/plain; charset=utf-8")
         if isinstance(answer, web.StreamResponse):
             return answer
         self._begun(record, answer.status)
@@ -191,19 +195,18 @@ class Sandbox:
 
     async def _misbehave(self, asked: ApiRequest) -> Answer | None:
         """Faults that act before the request is looked at."""
-        token = asked.query.get("continue")
-        page = listing.Continue.decode(token).page if token else 1
-        where = (asked.verb, asked.type_name, page)
+        token = listing.token_of(asked.query) if asked.verb == "list" else None
+        where = (asked.verb, asked.type_name, token.page if token else 1)
         if gate := self.faults.take(Gate, *where):
             await gate.passed()
         if token and self.faults.take(ExpirePage, *where):
-            raise listing.page_expired(listing.Continue.decode(token))
+            raise token.expired()
         if not (refuse := self.faults.take(Refuse, *where)):
             return None
-        headers = {} if refuse.retry_after is None else {"Retry-After": str(refuse.retry_after)}
-        if refuse.body is not None:
-            return Answer(refuse.body.encode(), refuse.status, refuse.content_type, headers)
-        raise errors.refused(refuse.status, headers)
+        if refuse.body is None:
+            raise refusal(refuse.status, refuse.retry_after)
+        headers = {"Retry-After": str(refuse.retry_after)} if refuse.retry_after else None
+        return Answer(refuse.body.encode(), refuse.status, refuse.content_type, headers)
 
     # Who asks
 
@@ -230,10 +233,10 @@ class Sandbox:
             return
         self._check(
             user,
-            Access(asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name),
+            Access(asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.selected_name),
         )
 
     def _check(self, user: User, access: Access) -> None:
         if not Policy.of(self.cluster).decide(user, access).allowed:
-            message = refusal(user, access)
+            message = rbac.refusal(user, access)
             raise errors.forbidden(message, group=access.group, resource=access.resource, name=access.name)

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
 from presenter.sandbox.objects import Entry
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -58,14 +58,14 @@ class Watcher:
 
 
 class Store:
-    """One resource type's objects by key, and its last `history` events."""
+    """One resource type's objects by key, and its last `history` events: those after the version `floor`."""
 
     def __init__(self, history: int, floor: int) -> None:
         self.entries: dict[str, Entry] = {}
         self.watchers: set[Watcher] = set()
         self._events: deque[Event] = deque()
         self._history = history
-        self._floor = floor
+        self.floor = floor
         self._sorted: list[Entry] | None = None
 
     def record(self, event: Event) -> None:
@@ -77,7 +77,7 @@ class Store:
         self._sorted = None
         self._events.append(event)
         if len(self._events) > self._history:
-            self._floor = self._events.popleft().version
+            self.floor = self._events.popleft().version
         for watcher in self.watchers:
             watcher.queue.put_nowait(event)
 
@@ -94,13 +94,13 @@ class Store:
         return self._sorted
 
     def since(self, version: int) -> list[Event]:
-        """The events after a resourceVersion. Raises ApiError 410 when they are no longer all kept."""
-        if version < self._floor:
-            raise errors.expired(f"too old resource version: {version} ({self._floor})")
+        """The events after a resourceVersion. Raises StatusError 410 when they are no longer all kept."""
+        if version < self.floor:
+            raise errors.expired(f"too old resource version: {version} ({self.floor})")
         return [event for event in self._events if event.version > version]
 
     def at(self, version: int) -> list[Entry]:
-        """All objects as they were at a resourceVersion, in the order of their keys. Raises ApiError 410."""
+        """All objects as they were at a resourceVersion, in the order of their keys. Raises StatusError 410."""
         undone = self.since(version)
         if not undone:
             return self.snapshot()
@@ -115,7 +115,7 @@ class Store:
     def compact(self, version: int) -> None:
         """Forget all events up to now, which is `version`."""
         self._events.clear()
-        self._floor = version
+        self.floor = version
 
     def repeat(self, events: int, *, gone: bool = False) -> None:
         """Tell every watcher of the last so many events once more; `gone`: of those about objects that went since."""

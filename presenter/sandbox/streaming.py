@@ -9,18 +9,20 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from presenter.sandbox import errors, negotiation
+from presenter.apimachinery import errors
+from presenter.apimachinery.status import failure
+from presenter.sandbox import negotiation
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.cluster import Cluster
-from presenter.sandbox.faults import Faults, Fragment, NoStreamingLists
+from presenter.sandbox.faults import Faults, Fragment, NoStreamingLists, refusal
+from presenter.sandbox.listing import selection
 from presenter.sandbox.registry import Definition
-from presenter.sandbox.rest import resolve, selection
+from presenter.sandbox.rest import resolve
 from presenter.sandbox.store import Cut
 from presenter.sandbox.watch import Watch, WatchOptions, error_line
 
 _LONGEST = 3600.0
 _HALF_A_LINE = b'{"type":"MODIFIED","object":{"apiVersion":"'
-_TRUE = ("true", "1")
 
 
 class Bookmarks(NamedTuple):
@@ -40,11 +42,12 @@ async def serve(
 ) -> web.StreamResponse:
     """Stream a watch until it ends; `begun` is called once its headers are out.
 
-    Raises ApiError before that.
+    Raises StatusError before that.
     """
     definition, version = resolve(cluster, asked)
     include = asked.query.get("includeObject", "")
-    form = negotiation.form_for(request.headers.get("Accept", ""), definition, version, include)
+    accept = request.headers.get("Accept", "")
+    form, _ = negotiation.form_for(accept, definition, version, include, many=False, stream=True)
     options = _options(asked, cluster, definition, bookmarks, faults)
     watch = Watch(cluster, definition, form, options, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -66,31 +69,27 @@ async def serve(
 def _options(
     asked: ApiRequest, cluster: Cluster, definition: Definition, bookmarks: Bookmarks, faults: Faults
 ) -> WatchOptions:
-    query = dict(asked.query)
+    query, streaming_lists = asked.query, True
     if "sendInitialEvents" in query and (none := faults.take(NoStreamingLists, "watch", definition.name)):
-        del query["sendInitialEvents"]
-        if none.refused:
-            why = "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
-            raise errors.invalid("meta.k8s.io", "ListOptions", "", "sendInitialEvents", why, "FieldValueForbidden")
-    if asked.name:
-        query["fieldSelector"] = f"metadata.name={asked.name}"
-    text, initial = query.get("resourceVersion", ""), query.get("sendInitialEvents")
-    if initial is not None and query.get("resourceVersionMatch") != "NotOlderThan":
-        why = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise errors.invalid("meta.k8s.io", "ListOptions", "", "resourceVersionMatch", why, "FieldValueForbidden")
-    version = None if text in ("", "0") else cluster.parse_version(text)
-    if initial in _TRUE:
-        version = None
-    elif initial is not None and version is None:
-        version = cluster.resource_version
-    timeout = query.get("timeoutSeconds", "")
+        streaming_lists = False
+        if not none.refused:
+            query = {k: v for k, v in query.items() if k not in ("sendInitialEvents", "resourceVersionMatch")}
+    options = cluster.list_options(query, streaming_lists=streaming_lists)
+    try:
+        version = options.version()
+    except errors.StatusError as problem:  # kube-apiserver does not expect it here
+        message = problem.message.removeprefix("invalid resource version: ")
+        raise errors.StatusError(failure(500, "", message)) from problem
+    streamed = options.send_initial_events
+    initial_events = options.from_now if streamed is None else streamed
     return WatchOptions(
         namespace=asked.namespace if definition.namespaced else "",
-        selects=selection(definition, query),
-        version=version,
-        bookmarks=query.get("allowWatchBookmarks") in _TRUE,
-        initial_events_end=initial in _TRUE,
-        timeout=float(timeout) if timeout.isdecimal() and int(timeout) else _LONGEST,
+        selects=selection(definition, options),
+        version=version if initial_events or version else cluster.resource_version,
+        bookmarks=options.allow_watch_bookmarks,
+        initial_events=initial_events,
+        streamed=bool(streamed),
+        timeout=options.timeout_seconds or _LONGEST,
         bookmark_interval=bookmarks.interval,
         bookmark_lead=bookmarks.lead,
     )
@@ -108,6 +107,6 @@ async def _break_off(request: web.Request, response: web.StreamResponse, how: Cu
         case Cut.MID_LINE:
             await response.write(_HALF_A_LINE)
         case Cut.ERROR:
-            await response.write(error_line(errors.refused(500, {})))
+            await response.write(error_line(refusal(500)))
         case Cut.ABORT if request.transport is not None:
             request.transport.abort()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Literal
 
-from presenter.sandbox import errors
+from presenter.apimachinery import errors
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.faults import BreakOff, Faults, NoBookmarks, Stall, Swallow
 from presenter.sandbox.forms import Form
-from presenter.sandbox.objects import Entry, encode, restamped
+from presenter.sandbox.listing import Predicate
+from presenter.sandbox.objects import Entry, bookmark_of, restamped
 from presenter.sandbox.registry import Definition
-from presenter.sandbox.selectors import Predicate
 from presenter.sandbox.store import Bookmark, Cut, Event, EventType, Repeat, Watcher
 
 _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
@@ -21,16 +22,18 @@ _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """What is watched. `version` None begins with the present state; times are in seconds.
+    """What is watched: with `initial_events` the present state, which must be as new as `version`, and what follows.
 
-    `initial_events_end` asks for the bookmark that ends the present state (a streaming list).
+    Without, what follows `version`. With `streamed` a bookmark tells where the present state ends, if `bookmarks` are
+    wanted at all. Times are in seconds.
     """
 
     namespace: str
     selects: Predicate | None
-    version: int | None
+    version: int
     bookmarks: bool
-    initial_events_end: bool
+    initial_events: bool
+    streamed: bool
     timeout: float
     bookmark_interval: float
     bookmark_lead: float
@@ -67,10 +70,10 @@ class Watch:
             try:
                 for line in self._beginning():
                     yield line
-            except errors.ApiError as expired:
+            except errors.StatusError as expired:
                 yield error_line(expired)
                 return
-            start = version if self._options.version is None else max(version, self._options.version)
+            start = max(version, self._options.version)
             async for item in self._following(watcher, start):
                 yield item
         finally:
@@ -78,16 +81,18 @@ class Watch:
 
     def _beginning(self) -> Iterator[bytes]:
         """The present state as ADDED events, or the events since the version asked for."""
-        if self._options.version is not None:
+        if not self._options.initial_events:
             for event in self._store.since(self._options.version):
                 if line := self._line(event):
                     yield line
             return
         version = self._cluster.resource_version
+        if self._options.version > version:
+            raise errors.too_large_resource_version(self._options.version, version)
         for entry in self._store.snapshot():
             if self._selects(entry):
-                yield b'{"type":"ADDED","object":' + self._form.single(entry) + b"}\n"
-        if self._options.initial_events_end:
+                yield self._encoded("ADDED", entry)
+        if self._options.bookmarks and self._options.streamed:
             yield self._bookmark(version, _INITIAL_EVENTS_END)
 
     async def _following(self, watcher: Watcher, start: int) -> AsyncIterator[bytes | Cut]:
@@ -142,8 +147,15 @@ class Watch:
             entry = event.entry
             if kind == "DELETED" and event.type == "MODIFIED" and event.previous is not None:
                 entry = restamped(event.previous, self._cluster.format_version(event.version))
-            line = b'{"type":"' + kind.encode() + b'","object":' + self._form.single(entry) + b"}\n"
-            event.lines[self._form.key, kind] = line
+            key = self._form.key
+            line = event.lines[key, kind] = self._encoded(kind, entry)
+        else:
+            self._form = self._form.following
+        return line
+
+    def _encoded(self, kind: EventType | Literal["BOOKMARK"], entry: Entry) -> bytes:
+        line = b'{"type":"' + kind.encode() + b'","object":' + self._form.single(entry) + b"}\n"
+        self._form = self._form.following
         return line
 
     def _selects(self, entry: Entry) -> bool:
@@ -151,13 +163,10 @@ class Watch:
             return False
         return self._options.selects is None or self._options.selects(entry)
 
-    def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> bytes:
-        metadata: dict[str, Any] = {"resourceVersion": self._cluster.format_version(version)}
-        if annotations:
-            metadata["annotations"] = annotations
-        return b'{"type":"BOOKMARK","object":' + self._form.bookmark(metadata) + b"}\n"
+    def _bookmark(self, version: int, annotations: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        return self._encoded("BOOKMARK", bookmark_of(self._cluster.format_version(version), annotations))
 
 
-def error_line(error: errors.ApiError) -> bytes:
+def error_line(error: errors.StatusError) -> bytes:
     """An ERROR event."""
-    return b'{"type":"ERROR","object":' + encode(error.status()) + b"}\n"
+    return b'{"type":"ERROR","object":' + error.object.encode() + b"}\n"

@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from presenter.sandbox import ApiError, Sandbox, User
+from presenter.sandbox import Sandbox, StatusError, User
 from tests.chart.helm import NAMESPACE, Manifest, container
 from tests.e2e.processes import PATIENCE, Process
 from tests.eventually import eventually
@@ -109,7 +109,7 @@ class Node:
         return [found for found in self._cluster.objects(resource) if found["metadata"]["namespace"] == NAMESPACE]
 
     def _report(self, resource: str, name: str, status: Manifest) -> None:
-        with suppress(ApiError):  # it may have been deleted meanwhile
+        with suppress(StatusError):  # it may have been deleted meanwhile
             self._cluster.merge_patch(resource, name, NAMESPACE, {"status": status})
 
     # -- the controllers -------------------------------------------------------------------------------------

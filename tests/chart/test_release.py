@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from presenter.cache.pool import Address, Pool
-from presenter.sandbox import ApiError, Sandbox
+from presenter.sandbox import Sandbox, StatusError
 from tests.chart.helm import CHART, NAME, NAMESPACE, Helm, example, having
 from tests.chart.node import DEPLOYMENTS, Node
 from tests.e2e.system import KEY, token, variables_of
@@ -174,7 +174,7 @@ async def test_the_password_of_the_try_out_database_is_made_once(release: Helm, 
     await release("upgrade", NAME, str(CHART), values=having(values, "config.DEBUG", True))
     assert password() == first
     await release("uninstall", NAME)
-    with pytest.raises(ApiError):
+    with pytest.raises(StatusError):
         sandbox.cluster.get("statefulsets.apps", name, NAMESPACE)
     assert password() == first
     await release("install", NAME, str(CHART), values=values)

@@ -47,6 +47,7 @@ def crd(plural: str, kind: str, group: str = WIDGETS, versions: tuple[str, ...] 
                     },
                     "additionalPrinterColumns": [
                         {"name": "Title", "type": "string", "jsonPath": ".spec.title"},
+                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
                     ],
                 }
                 for version in versions

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from presenter.apimachinery.discovery import version_priority
 from presenter.sandbox import Sandbox
-from presenter.sandbox.registry import version_priority
 from tests.sandbox.harness import PANELS, WIDGETS, Client, crd
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"

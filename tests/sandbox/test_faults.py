@@ -146,7 +146,8 @@ async def test_stalled_watch_and_list(client: Client, sandbox: Sandbox) -> None:
 
 
 async def test_dropped_events_are_lost(client: Client, sandbox: Sandbox) -> None:
-    watch = await client.watch(PANELS_PATH, allowWatchBookmarks="true")
+    version = sandbox.cluster.resource_version
+    watch = await client.watch(PANELS_PATH, resourceVersion=version, allowWatchBookmarks="true")
     witness = await client.watch(CONFIG_MAPS)
     fault = sandbox.faults.drop_events(resource=PANELS)
     sandbox.cluster.create(panel("lost"))
@@ -169,7 +170,8 @@ async def test_repeated_events_are_stale(client: Client, sandbox: Sandbox) -> No
 
 async def test_no_bookmarks(client: Client, sandbox: Sandbox) -> None:
     sandbox.faults.no_bookmarks(resource=PANELS)
-    watch = await client.watch(PANELS_PATH, allowWatchBookmarks="true")
+    version = sandbox.cluster.resource_version
+    watch = await client.watch(PANELS_PATH, resourceVersion=version, allowWatchBookmarks="true")
     sandbox.bookmark()
     sandbox.cluster.create(panel("a"))
     assert await watch.take(1) == [("ADDED", "a")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -89,7 +91,7 @@ async def test_an_expired_list_goes_on_inconsistently(client: Client, seven: San
 
 
 async def test_wrong_continue_token(client: Client) -> None:
-    for token in ("???", "abc", Continue("x", "y", 1).encode()[:-3]):
+    for token in ("???", "abc", Continue.after("x", 1).encode()[:-3]):
         refused = await client.send("GET", PANELS_PATH, **{"continue": token})
         assert (refused.status, refused.json["reason"]) == (400, "BadRequest")
         assert "continue key is not valid" in refused.json["message"]
@@ -170,10 +172,41 @@ async def test_metadata_only_in_pages(client: Client, seven: Sandbox) -> None:
     assert {key for item in items for key in item} == {"apiVersion", "kind", "metadata"}
 
 
-async def test_only_the_last_lists_are_kept(client: Client, sandbox: Sandbox) -> None:
+async def test_a_list_that_is_kept_no_longer_is_made_again(client: Client, sandbox: Sandbox) -> None:
+    sandbox.cluster.apply(panel("p0"))
     tokens = []
     for number in range(103):
-        sandbox.cluster.apply(panel(f"p{number % 2}", number=number))
-        tokens.append((await client.get(PANELS_PATH, limit=1))["metadata"].get("continue"))
-    kept = [(await client.send("GET", PANELS_PATH, **{"continue": token})).status for token in tokens[1:]]
-    assert kept == [410, 410, *[200] * 100]
+        sandbox.cluster.apply(panel("p1", number=number))
+        tokens.append((await client.get(PANELS_PATH, limit=1))["metadata"]["continue"])
+    assert len(sandbox.cluster.snapshots) == 100
+    pages = [await client.get(PANELS_PATH, **{"continue": token}) for token in tokens]
+    assert [page["items"][0]["spec"]["number"] for page in pages] == list(range(103))
+
+
+async def test_a_token_is_a_position_and_bound_to_nothing(client: Client, seven: Sandbox) -> None:
+    token = (await client.get(PANELS_PATH, limit=1))["metadata"]["continue"]
+    assert json.loads(base64.urlsafe_b64decode(token + "==")) == {
+        "v": "meta.k8s.io/v1",
+        "rv": seven.cluster.resource_version,
+        "start": "/m\0",
+        "page": 2,
+    }
+    for namespace, expected in (("team", []), ("default", ["default/n", "default/o", "default/z"])):
+        rest = await client.get(PANELS_PATH.replace("default", namespace), **{"continue": token})
+        assert names(rest) == expected
+    selected = await client.get(PANELS_PATH, labelSelector="first", **{"continue": token})
+    assert names(selected) == ["default/n", "default/o", "default/z"]
+    assert (await client.get("/api/v1/namespaces/default/configmaps", **{"continue": token}))["items"] == []
+    cluster_scoped = (await client.get("/api/v1/namespaces", limit=2))["metadata"]["continue"]
+    rest = await client.get("/api/v1/namespaces", **{"continue": cluster_scoped})
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["kube-public", "kube-system", "team", "team-a"]
+
+
+async def test_limits(client: Client, seven: Sandbox) -> None:
+    for query, count in (({"limit": "0"}, 7), ({"limit": "-1"}, 7), ({"limit": "2", "resourceVersion": "0"}, 7)):
+        listed = await client.get(ALL_PANELS, **query)
+        assert (len(listed["items"]), "continue" in listed["metadata"]) == (count, False), query
+    past = seven.cluster.resource_version
+    seven.cluster.create(panel("zz"))
+    listed = await client.get(ALL_PANELS, limit=2, resourceVersion=past)
+    assert (listed["metadata"]["resourceVersion"], listed["metadata"]["remainingItemCount"]) == (str(past), 5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.sandbox import ApiError
+from presenter.sandbox import StatusError
 from presenter.sandbox.patches import json_patch, merge, strategic_merge
 
 documents = st.recursive(
@@ -89,9 +89,9 @@ def test_json_patch(target: Any, operations: Any, result: Any) -> None:
     ],
 )
 def test_json_patch_that_cannot_be_done(operation: Any) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(StatusError) as caught:
         json_patch({"a": 1}, [operation])
-    assert caught.value.code == 422
+    assert caught.value.status == 422
 
 
 def pod(*containers: Any) -> Any:

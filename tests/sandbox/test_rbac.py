@@ -241,3 +241,19 @@ async def test_enforcement(client: Client, sandbox: Sandbox) -> None:
     impersonating = {**as_alice, "Impersonate-User": "bob"}
     assert (await client.send("GET", PANELS_PATH, None, impersonating)).status == 403
     assert (await client.send("GET", PANELS_PATH)).status == 200, "without a token: system:admin"
+
+
+async def test_a_list_of_one_name_is_decided_as_a_request_for_it(client: Client, sandbox: Sandbox) -> None:
+    """As kube-apiserver reads such requests: `resourceNames` with the verb list is good for something."""
+    sandbox.tokens["alice-token"] = ALICE
+    sandbox.enforce_rbac = True
+    named = role("one", rule(WIDGETS, "panels", "list", names=("a",)))
+    for manifest in (named, binding(named, user("alice")), panel("a"), panel("b")):
+        sandbox.cluster.create(manifest)
+    headers = {"Authorization": "Bearer alice-token"}
+    for selector in ("metadata.name=a", "metadata.name==a,metadata.namespace=default"):
+        listed = await client.get(PANELS_PATH, headers, fieldSelector=selector)
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["a"]
+    for selector in ("", "metadata.name!=b", "metadata.name=b", "metadata.name=a\\x"):
+        refused = await client.send("GET", PANELS_PATH, None, headers, fieldSelector=selector)
+        assert refused.status == 403, selector

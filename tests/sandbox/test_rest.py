@@ -191,7 +191,7 @@ async def test_a_type_goes_with_its_definition(client: Client, sandbox: Sandbox)
     sandbox.cluster.create(panel("one"))
     await client.send("DELETE", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PANELS}")
     gone = await client.send("GET", PANELS_PATH)
-    assert (gone.status, gone.json["reason"]) == (404, "NotFound")
+    assert (gone.status, gone.body) == (404, b"404 page not found\n")
     assert (await client.send("GET", f"/apis/{WIDGETS}")).status == 404
     sandbox.cluster.create(crd("panels", "Panel"))
     assert (await client.get(PANELS_PATH))["items"] == []
@@ -224,10 +224,8 @@ async def test_bodies_may_be_json_or_yaml(client: Client, media: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "code", "reason", "says"),
     [
-        ("GET", "/nowhere", None, {}, 404, "NotFound", "could not find the requested resource"),
-        ("GET", "/apis/nobody.example.org", None, {}, 404, "NotFound", "could not find"),
-        ("GET", "/api/v1/widgets", None, {}, 404, "NotFound", "could not find"),
-        ("GET", f"{PANELS_PATH}/x/log", None, {}, 404, "NotFound", "could not find"),
+        ("GET", "/api/v1/widgets", None, {}, 404, "NotFound", "could not find the requested resource"),
+        ("GET", f"{PANELS_PATH}/x/log", None, {}, 404, "NotFound", '"x" not found'),
         ("PUT", CONFIG_MAPS, {}, {}, 405, "MethodNotAllowed", "does not allow this method"),
         ("POST", f"{CONFIG_MAPS}/cm", {}, {}, 405, "MethodNotAllowed", "does not allow this method"),
         ("POST", "/version", None, {}, 405, "MethodNotAllowed", "does not allow this method"),
@@ -240,15 +238,14 @@ async def test_bodies_may_be_json_or_yaml(client: Client, media: str) -> None:
         ("POST", CONFIG_MAPS, {"metadata": {"namespace": "x"}}, {}, 400, "BadRequest", "not match the namespace"),
         ("POST", CONFIG_MAPS, {}, {}, 422, "Invalid", "name or generateName is required"),
         ("POST", CONFIG_MAPS, config_map("Bad_Name"), {}, 422, "Invalid", "a lowercase RFC 1123 subdomain"),
-        ("POST", "/api/v1/namespaces", {"metadata": {"name": "a.b"}}, {}, 422, "Invalid", "RFC 1123 label"),
+        ("POST", "/api/v1/namespaces", {"metadata": {"name": "a.b"}}, {}, 422, "Invalid", "must not contain dots"),
         ("PATCH", f"{CONFIG_MAPS}/a", [], MERGE, 400, "BadRequest", "not a patch of type application/merge-patch+json"),
         ("PATCH", f"{PANELS_PATH}/a/status", {}, APPLY, 422, "Invalid", "fieldManager"),
         ("DELETE", f"{PANELS_PATH}/a/status", None, {}, 405, "MethodNotAllowed", "does not allow this method"),
-        ("GET", f"{PANELS_PATH}/a/scale", None, {}, 404, "NotFound", "could not find"),
+        ("GET", f"{PANELS_PATH}/a/scale", None, {}, 404, "NotFound", '"a" not found'),
         ("POST", "/api/v1/configmaps", {}, {}, 405, "MethodNotAllowed", "does not allow this method"),
         ("GET", "/api/v1/configmaps/a", None, {}, 404, "NotFound", "could not find"),
         ("GET", "/api/v1/namespaces/x/customresourcedefinitions", None, {}, 404, "NotFound", "could not find"),
-        ("GET", f"/apis/{WIDGETS}/v1beta1/namespaces/x/namespaces", None, {}, 404, "NotFound", "could not find"),
         ("GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/x/clusterroles", None, {}, 404, "NotFound", "could not"),
         ("PUT", f"{CONFIG_MAPS}/a", config_map("b"), {}, 400, "BadRequest", "does not match the name on the URL"),
         ("PUT", f"{CONFIG_MAPS}/a", config_map("a"), {}, 404, "NotFound", 'configmaps "a" not found'),
@@ -269,6 +266,24 @@ async def test_refusals(
     assert (refused.status, status["code"], status["reason"]) == (code, code, reason)
     assert says in status["message"]
     assert (status["kind"], status["apiVersion"], status["status"]) == ("Status", "v1", "Failure")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere",
+        "/apis/nobody.example.org",
+        "/apis/nobody.example.org/v1/things",
+        f"/apis/{WIDGETS}/v9",
+        f"/apis/{WIDGETS}/v1beta1/gadgets",
+        f"/apis/{WIDGETS}/v1beta1/panels/a",
+        f"/apis/{WIDGETS}/v1beta1/namespaces/x/namespaces",
+    ],
+)
+async def test_paths_of_no_built_in_type_lead_to_plain_text(client: Client, path: str) -> None:
+    refused = await client.send("GET", path)
+    assert (refused.status, refused.body) == (404, b"404 page not found\n")
+    assert refused.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 async def test_an_update_of_another_object_of_the_same_name(client: Client) -> None:

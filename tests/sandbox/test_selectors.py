@@ -1,69 +1,11 @@
-"""Label and field selectors, the former against a naive evaluation of the documented rules."""
+"""Label and field selectors of lists; their grammar is tested in tests/apimachinery."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from presenter.sandbox import ApiError, Sandbox
-from presenter.sandbox.selectors import parse_labels
+from presenter.sandbox import Sandbox
 from tests.sandbox.harness import PANELS_PATH, Client, panel
-
-KEYS = ("app", "krateo.io/portal-page", "tier")
-VALUES = ("", "a", "b", "c-1")
-
-keys = st.sampled_from(KEYS)
-values = st.sampled_from(VALUES)
-labels = st.dictionaries(keys, values)
-space = st.sampled_from(("", " "))
-Term = tuple[str, str, tuple[str, ...]]
-
-
-@st.composite
-def terms(draw: st.DrawFn) -> Term:
-    operator = draw(st.sampled_from(("=", "==", "!=", "in", "notin", "exists", "absent")))
-    count = {"in": 3, "notin": 3, "exists": 0, "absent": 0}.get(operator, 1)
-    chosen = draw(st.lists(values, min_size=min(count, 1), max_size=count))
-    return draw(keys), operator, tuple(chosen)
-
-
-def written(term: Term, gap: str) -> str:
-    key, operator, chosen = term
-    match operator:
-        case "exists":
-            return key
-        case "absent":
-            return f"!{key}"
-        case "in" | "notin":
-            return f"{key} {operator} ({f',{gap}'.join(chosen)})"
-    return f"{key}{gap}{operator}{gap}{chosen[0]}"
-
-
-def holds(term: Term, labels: dict[str, str]) -> bool:
-    key, operator, chosen = term
-    match operator:
-        case "exists":
-            return key in labels
-        case "absent":
-            return key not in labels
-        case "=" | "==" | "in":
-            return key in labels and labels[key] in chosen
-    return key not in labels or labels[key] not in chosen
-
-
-@given(st.lists(terms(), max_size=4), labels, space)
-def test_label_selectors(selected: list[Term], labels: dict[str, str], gap: str) -> None:
-    text = f"{gap},{gap}".join(written(term, gap) for term in selected)
-    matches = all(requirement.matches(labels) for requirement in parse_labels(text))
-    assert matches == all(holds(term, labels) for term in selected)
-
-
-@pytest.mark.parametrize("text", ["a in b", "a=b c", ",", "a,", "=b", "a in (x", "a=b,,c", "-a", "a in (b/c)"])
-def test_wrong_label_selectors(text: str) -> None:
-    with pytest.raises(ApiError, match="unable to parse requirement") as caught:
-        parse_labels(text)
-    assert caught.value.code == 400
 
 
 async def names(client: Client, path: str, **query: str) -> list[str]:

@@ -35,6 +35,37 @@ async def test_without_a_version_the_present_comes_first(client: Client, sandbox
     assert await watch.take(3) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
 
 
+@pytest.mark.parametrize("version", ["", "0"])
+async def test_the_present_ends_with_a_marked_bookmark(client: Client, sandbox: Sandbox, version: str) -> None:
+    sandbox.cluster.create(panel("a"))
+    watch = await client.watch(PANELS_PATH, resourceVersion=version, allowWatchBookmarks="true")
+    assert await watch.take(1) == [("ADDED", "a")]
+    assert (await watch.next())["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+@pytest.mark.parametrize(("value", "watched"), [("1", True), ("yes", True), ("", True), ("0", False), ("False", False)])
+async def test_what_asks_for_a_watch(client: Client, sandbox: Sandbox, value: str, watched: bool) -> None:
+    sandbox.cluster.create(panel("a"))
+    answered = await client.send("GET", PANELS_PATH, watch=value, timeoutSeconds=1)
+    assert (b"ADDED" in answered.body) == watched
+
+
+async def test_options_of_a_watch_that_do_not_go_together(client: Client, sandbox: Sandbox) -> None:
+    for status, query in (
+        (422, {"resourceVersionMatch": "NotOlderThan"}),
+        (422, {"continue": "x"}),
+        (422, {"sendInitialEvents": "true", "resourceVersionMatch": "Exact"}),
+        (400, {"limit": "x"}),
+        (500, {"resourceVersion": "x"}),
+    ):
+        assert (await client.send("GET", PANELS_PATH, watch="1", **query)).status == status, query
+    future = sandbox.cluster.resource_version + 1
+    watch = await client.watch(
+        PANELS_PATH, resourceVersion=future, sendInitialEvents="true", resourceVersionMatch="NotOlderThan"
+    )
+    assert (await watch.next())["object"]["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
 async def test_all_watchers_get_the_same_bytes(client: Client, sandbox: Sandbox) -> None:
     version = sandbox.cluster.resource_version
     watches = [await client.watch(PANELS_PATH, resourceVersion=version) for _ in range(3)]
@@ -95,10 +126,11 @@ async def test_bookmarks(client: Client, sandbox: Sandbox) -> None:
 
 async def test_bookmarks_come_by_themselves_and_at_the_end(client: Client, sandbox: Sandbox) -> None:
     sandbox.bookmark_interval = 0.05
-    watch = await client.watch(PANELS_PATH, allowWatchBookmarks="true")
+    query: dict[str, str | int] = {"resourceVersion": sandbox.cluster.resource_version, "allowWatchBookmarks": "true"}
+    watch = await client.watch(PANELS_PATH, **query)
     assert await watch.take(2) == [("BOOKMARK", ""), ("BOOKMARK", "")]
     sandbox.bookmark_interval = 60
-    watch = await client.watch(PANELS_PATH, allowWatchBookmarks="true", timeoutSeconds=1)
+    watch = await client.watch(PANELS_PATH, **query, timeoutSeconds=1)
     assert await watch.take(1) == [("BOOKMARK", "")]
     assert await watch.rest() == b"", "a clean end"
 
@@ -172,10 +204,12 @@ async def test_a_watch_from_the_future_is_silent_until_then(client: Client, sand
 
 
 async def test_watch_of_one_object(client: Client, sandbox: Sandbox) -> None:
-    watch = await client.watch(f"{PANELS_PATH}/b")
+    watch = await client.watch(PANELS_PATH, fieldSelector="metadata.name=b")
     sandbox.cluster.create(panel("a"))
     sandbox.cluster.create(panel("b"))
     assert await watch.take(1) == [("ADDED", "b")]
+    one = await client.get(f"{PANELS_PATH}/b", watch="true")
+    assert one["kind"] == "Panel", "an object's own path is not watched"
 
 
 async def test_deleting_a_type_deletes_its_objects_and_ends_its_watches(client: Client, sandbox: Sandbox) -> None:
