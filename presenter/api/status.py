@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import msgspec
 import structlog
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from presenter.api.observed import observed
+from presenter.apimachinery.errors import status_of
+from presenter.apimachinery.status import Status
+from presenter.apimachinery.status import failure as told
 from presenter.errors import PresenterError, Unauthorized
 
 log = structlog.get_logger(__name__)
@@ -20,28 +22,9 @@ log = structlog.get_logger(__name__)
 _REASONS = {404: "NotFound", 405: "MethodNotAllowed"}
 
 
-def status_body(code: int, reason: str, message: str) -> bytes:
-    """A failure as `metav1.Status` JSON."""
-    return msgspec.json.encode(
-        {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": message,
-            "reason": reason,
-            "code": code,
-        }
-    )
-
-
-def _response(
-    request: Request, code: int, reason: str, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    observed(request).reason = reason
-    return Response(
-        status_body(code, reason, message), status_code=code, headers=headers, media_type="application/json"
-    )
+def _response(request: Request, status: Status, headers: Mapping[str, str] | None = None) -> Response:
+    observed(request).reason = status.reason
+    return Response(status.encode(), status_code=status.code, headers=headers, media_type="application/json")
 
 
 def failure(request: Request, error: PresenterError) -> Response:
@@ -53,7 +36,7 @@ def failure(request: Request, error: PresenterError) -> Response:
         headers["WWW-Authenticate"] = _challenge(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request failed", error=str(error), reason=error.reason)
-    return _response(request, error.status, error.reason, error.message, headers)
+    return _response(request, status_of(error), headers)
 
 
 def _challenge(error: Unauthorized) -> str:
@@ -66,7 +49,8 @@ def _challenge(error: Unauthorized) -> str:
 
 def bug(request: Request) -> Response:
     """A mistake of ours: told in general; the server logs it in full."""
-    return _response(request, 500, "InternalError", "unexpected error: the service's log has the details")
+    message = "unexpected error: the service's log has the details"
+    return _response(request, told(500, "InternalError", message))
 
 
 async def _known(request: Request, error: Exception) -> Response:
@@ -88,7 +72,7 @@ async def _routing(request: Request, error: Exception) -> Response:
     reason = _REASONS.get(error.status_code, "InternalError" if error.status_code >= 500 else "BadRequest")
     message = messages.get(error.status_code, error.detail)
     headers = {"Allow": _allowed_methods(request)} if error.status_code == 405 else error.headers
-    return _response(request, error.status_code, reason, message, headers)
+    return _response(request, told(error.status_code, reason, message), headers)
 
 
 def _allowed_methods(request: Request) -> str:

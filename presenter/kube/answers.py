@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from presenter.apimachinery.status import Status
 from presenter.errors import (
     ClusterError,
     ClusterForbidden,
@@ -18,17 +19,6 @@ from presenter.errors import (
 
 class InStreamError(ClusterUnavailable):
     """An ERROR event other than 410, sent under a 200: the server gave this watch up."""
-
-
-class _Details(msgspec.Struct):
-    retry_after_seconds: float | None = msgspec.field(default=None, name="retryAfterSeconds")
-
-
-class _Status(msgspec.Struct):
-    message: str = ""
-    reason: str = ""
-    code: int = 0
-    details: _Details | None = None
 
 
 _EXPIRED_REASONS = {"Expired", "Gone"}
@@ -53,11 +43,11 @@ def in_stream(request: str, body: bytes | msgspec.Raw) -> ClusterError:
     return InStreamError(text, code=status.code, delay=_delay({}, status))
 
 
-def _status(body: bytes | msgspec.Raw) -> _Status:
+def _status(body: bytes | msgspec.Raw) -> Status:
     try:
-        return msgspec.json.decode(body, type=_Status)
+        return msgspec.json.decode(body, type=Status)
     except msgspec.DecodeError:
-        return _Status()  # a proxy's HTML page: the HTTP status says all there is to know
+        return Status()  # a proxy's HTML page: the HTTP status says all there is to know
 
 
 def _phrase(code: int) -> str:
@@ -79,8 +69,8 @@ def _kind(code: int) -> type[ClusterError]:
     return ClusterError
 
 
-def _delay(headers: Mapping[str, str], status: _Status) -> float | None:
+def _delay(headers: Mapping[str, str], status: Status) -> float | None:
     text = headers.get("Retry-After", "")
     if text.isdigit():
         return float(text)
-    return status.details.retry_after_seconds if status.details else None
+    return (status.details.retry_after_seconds or None) if status.details else None

@@ -9,6 +9,18 @@ from typing import TypeVar
 
 import msgspec
 
+from presenter.apimachinery.discovery import (
+    APIGroup,
+    APIGroupDiscovery,
+    APIGroupDiscoveryList,
+    APIGroupList,
+    APIResourceDiscovery,
+    APIResourceList,
+    APIVersionDiscovery,
+    APIVersions,
+    GroupVersion,
+    GroupVersionKind,
+)
 from presenter.errors import ClusterError, ClusterUnavailable
 from presenter.kube.client import KubeClient
 from presenter.resource import ResourceType
@@ -36,72 +48,9 @@ class Discovered:
     unwatched: tuple[ResourceType, ...] = ()
 
 
-# -- the documents, as far as they matter --------------------------------------------------------------------
-
-
-class _Named(msgspec.Struct):
-    name: str = ""
-
-
-class _ResponseKind(msgspec.Struct):
-    kind: str = ""
-
-
-class _Resource(msgspec.Struct):
-    resource: str
-    scope: str
-    verbs: list[str]
-    response_kind: _ResponseKind | None = msgspec.field(default=None, name="responseKind")
-
-
-class _Version(msgspec.Struct):
-    version: str
-    resources: list[_Resource] | None = None
-    freshness: str = "Current"
-
-
-class _Group(msgspec.Struct):
-    metadata: _Named
-    versions: list[_Version] | None = None
-
-
-class _GroupDiscoveryList(msgspec.Struct, tag_field="kind", tag="APIGroupDiscoveryList"):
-    items: list[_Group]
-
-
-class _LegacyVersion(msgspec.Struct):
-    version: str
-
-
-class _LegacyGroup(msgspec.Struct):
-    name: str
-    versions: list[_LegacyVersion]
-    preferred: _LegacyVersion | None = msgspec.field(default=None, name="preferredVersion")
-
-
-class _LegacyGroupList(msgspec.Struct, tag_field="kind", tag="APIGroupList"):
-    groups: list[_LegacyGroup]
-
-
-class _LegacyCoreVersions(msgspec.Struct, tag_field="kind", tag="APIVersions"):
-    versions: list[str]
-
-
-class _LegacyResource(msgspec.Struct):
-    name: str
-    namespaced: bool
-    kind: str
-    verbs: list[str]
-
-
-class _LegacyResourceList(msgspec.Struct):
-    resources: list[_LegacyResource] | None = None
-
-
 T = TypeVar("T")
-_Root = _GroupDiscoveryList | _LegacyGroupList | _LegacyCoreVersions
-_decode_root = msgspec.json.Decoder(_Root).decode
-_decode_legacy_resources = msgspec.json.Decoder(_LegacyResourceList).decode
+_decode_root = msgspec.json.Decoder(APIGroupDiscoveryList | APIGroupList | APIVersions).decode
+_decode_resources = msgspec.json.Decoder(APIResourceList).decode
 
 
 class Discovery:
@@ -113,7 +62,7 @@ class Discovery:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._etags: dict[str, str] = {}
-        self._groups: dict[str, list[_Group]] = {}
+        self._groups: dict[str, list[APIGroupDiscovery]] = {}
 
     async def read(self) -> Discovered:
         """What the server has now. Raises ClusterError when it does not say, or says something else."""
@@ -122,51 +71,44 @@ class Discovery:
         found = [each for group in groups for each in _types(group)]
         return Discovered(
             types=tuple(each for each in found if each.version),
-            incomplete=frozenset(group.metadata.name for group in groups if _is_incomplete(group)),
+            incomplete=frozenset(group.name for group in groups if _is_incomplete(group)),
             unwatched=tuple(each for each in found if not each.version),
         )
 
-    async def _read_root(self, path: str) -> list[_Group]:
+    async def _read_root(self, path: str) -> list[APIGroupDiscovery]:
         answer = await self._client.get(path, accept=_ACCEPT, etag=self._etags.get(path, ""))
         if answer.body is None:
             return self._groups[path]
         root = _decoded(_decode_root, answer.body, path)
-        if isinstance(root, _GroupDiscoveryList):
+        if isinstance(root, APIGroupDiscoveryList):
             self._etags[path] = answer.etag
             self._groups[path] = root.items
             return root.items
-        return await self._read_legacy(root)
+        if isinstance(root, APIVersions):
+            root = APIGroupList([APIGroup("", [GroupVersion(version) for version in root.versions])])
+        return list(await asyncio.gather(*(self._read_group(group) for group in root.groups)))
 
-    async def _read_legacy(self, root: _LegacyGroupList | _LegacyCoreVersions) -> list[_Group]:
-        if isinstance(root, _LegacyCoreVersions):
-            groups = [_LegacyGroup("", [_LegacyVersion(version) for version in root.versions])]
-        else:
-            groups = root.groups
-        return list(await asyncio.gather(*(self._read_legacy_group(group) for group in groups)))
-
-    async def _read_legacy_group(self, group: _LegacyGroup) -> _Group:
+    async def _read_group(self, group: APIGroup) -> APIGroupDiscovery:
         versions = [entry.version for entry in group.versions]
-        versions.sort(key=lambda version: group.preferred is None or version != group.preferred.version)
-        return _Group(
-            _Named(group.name),
-            list(await asyncio.gather(*(self._read_legacy_version(group.name, version) for version in versions))),
-        )
+        versions.sort(key=lambda version: group.preferred_version is None or version != group.preferred_version.version)
+        read = await asyncio.gather(*(self._read_version(group.name, version) for version in versions))
+        return APIGroupDiscovery.of(group.name, list(read))
 
-    async def _read_legacy_version(self, group: str, version: str) -> _Version:
+    async def _read_version(self, group: str, version: str) -> APIVersionDiscovery:
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
         try:
             answer = await self._client.get(path, accept="application/json")
-            listed = _decoded(_decode_legacy_resources, answer.body or b"", path)
+            listed = _decoded(_decode_resources, answer.body or b"", path)
         except ClusterError:
-            return _Version(version, freshness="Stale")  # one APIService whose server is down must not hide the others
-        return _Version(
+            return APIVersionDiscovery(version, freshness="Stale")  # one whose server is down must not hide the others
+        return APIVersionDiscovery(
             version,
             [
-                _Resource(
-                    entry.name,
-                    "Namespaced" if entry.namespaced else "Cluster",
-                    entry.verbs,
-                    _ResponseKind(entry.kind),
+                APIResourceDiscovery(
+                    resource=entry.name,
+                    response_kind=GroupVersionKind(kind=entry.kind),
+                    scope="Namespaced" if entry.namespaced else "Cluster",
+                    verbs=entry.verbs,
                 )
                 for entry in listed.resources or ()
                 if "/" not in entry.name
@@ -183,23 +125,23 @@ def _decoded(decode: Callable[[bytes], T], body: bytes, path: str) -> T:
         ) from error
 
 
-def _is_incomplete(group: _Group) -> bool:
+def _is_incomplete(group: APIGroupDiscovery) -> bool:
     return any(version.freshness != "Current" for version in group.versions or ())
 
 
-def _types(group: _Group) -> list[ResourceType]:
+def _types(group: APIGroupDiscovery) -> list[ResourceType]:
     """One type for each resource, in the first version in the server's order that it can be watched in, or in none."""
-    offers: dict[str, list[tuple[str, _Resource]]] = {}
+    offers: dict[str, list[tuple[str, APIResourceDiscovery]]] = {}
     for version in group.versions or ():
         if version.version == UNWATCHED_VERSION:
             continue
         for entry in version.resources or ():
             if entry.response_kind:  # without one there are only subresources
                 offers.setdefault(entry.resource, []).append((version.version, entry))
-    return [_type(group.metadata.name, resource, offered) for resource, offered in offers.items()]
+    return [_type(group.name, resource, offered) for resource, offered in offers.items()]
 
 
-def _type(group: str, resource: str, offered: list[tuple[str, _Resource]]) -> ResourceType:
+def _type(group: str, resource: str, offered: list[tuple[str, APIResourceDiscovery]]) -> ResourceType:
     watched = [(version, entry) for version, entry in offered if _NEEDED_VERBS.issubset(entry.verbs)]
     _, entry = (watched or offered)[0]
     return ResourceType(
@@ -207,6 +149,6 @@ def _type(group: str, resource: str, offered: list[tuple[str, _Resource]]) -> Re
         version=watched[0][0] if watched else "",
         resource=resource,
         kind=entry.response_kind.kind if entry.response_kind else "",
-        namespaced=entry.scope == "Namespaced",
+        namespaced=entry.namespaced,
         versions=tuple(version for version, _ in watched or offered),
     )

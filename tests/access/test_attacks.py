@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presenter.access.identity import AUTHENTICATED, Authenticator, Identity, sign
-from presenter.api.status import status_body
+from presenter.apimachinery.status import failure
 from presenter.config import AuthSettings
 from presenter.errors import Unauthorized
 from tests.access.issuer import ISSUED_BY_US, KEY, Clock, Issuer, SigningKey, bearer, claims_of, encoded, signed
@@ -40,7 +40,7 @@ async def refused(authenticator: Authenticator, token: str) -> str:
     """What is said in refusing it, which must be fit to be said."""
     with pytest.raises(Unauthorized) as refusal:
         await authenticator.authenticate(bearer(token))
-    body = status_body(401, refusal.value.reason, refusal.value.message)
+    body = failure(401, refusal.value.reason, refusal.value.message).encode()
     message: str = json.loads(body)["message"]
     return message
 
@@ -330,7 +330,7 @@ async def test_a_user_may_be_called_anything(authenticator: Authenticator, name:
         identity = await authenticator.authenticate(bearer(token))
         assert identity == Identity(name, frozenset({name, AUTHENTICATED}))
     message = f'User "{name}" cannot list'
-    assert json.loads(status_body(403, "Forbidden", message))["message"] == message
+    assert json.loads(failure(403, "Forbidden", message).encode())["message"] == message
     line = structlog.processors.JSONRenderer()(None, "info", {"user": name})
     assert isinstance(line, str)
     assert line.isprintable()

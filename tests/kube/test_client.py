@@ -259,6 +259,12 @@ async def test_a_proxy_that_answers_in_html(sandbox: Sandbox, client: KubeClient
         await client.list_page(PODS, limit=1)
 
 
+async def test_a_proxy_that_answers_in_json_of_its_own(sandbox: Sandbox, client: KubeClient) -> None:
+    sandbox.faults.refuse(502, body='{"status":502,"message":"no upstream","details":null}')
+    with pytest.raises(ClusterUnavailable, match=r"502 Bad Gateway: no upstream$"):
+        await client.list_page(PODS, limit=1)
+
+
 @pytest.mark.parametrize(
     "body",
     [
