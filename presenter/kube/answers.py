@@ -22,6 +22,8 @@ class InStreamError(ClusterUnavailable):
 
 
 _EXPIRED_REASONS = {"Expired", "Gone"}
+_UNREADABLE_VERSION = "resourceVersion: Invalid value"
+"""How kube-apiserver refuses to watch from a version that is no number to it: by a 500, as if it might pass."""
 
 
 def refusal(request: str, code: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
@@ -30,7 +32,9 @@ def refusal(request: str, code: int, headers: Mapping[str, str], body: bytes) ->
     text = f"{request} was answered with {code} {_phrase(code)}"
     if status.message:
         text = f"{text}: {status.message}"
-    return _kind(code)(text, code=code, delay=_delay(headers, status))
+    unreadable = code == HTTPStatus.INTERNAL_SERVER_ERROR and status.message.startswith(_UNREADABLE_VERSION)
+    kind = ResourceExpired if unreadable else _kind(code)
+    return kind(text, code=code, delay=_delay(headers, status))
 
 
 def in_stream(request: str, body: bytes | msgspec.Raw) -> ClusterError:

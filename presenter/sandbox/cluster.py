@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -234,6 +235,12 @@ class Cluster:
         """The options of a list or watch. Raises StatusError 400 or 422."""
         version = query.get("resourceVersion", "").removeprefix(self._version_prefix)
         return list_options.parse({**query, "resourceVersion": version}, streaming_lists=streaming_lists)
+
+    def version_of(self, options: ListOptions) -> int:
+        """The version asked for, or 0; those of this cluster may be beyond 64 bits. Raises StatusError 400."""
+        text = options.resource_version
+        own = re.fullmatch("[0-9]{1,40}", text) and not options.continue_ and int(text) <= self._version
+        return int(text) if own else options.version()
 
     def use_version_prefix(self, prefix: str) -> None:
         """Make resourceVersions non-numeric: put text before each, those of existing objects included."""

@@ -91,7 +91,7 @@ def page(cluster: Cluster, definition: Definition, namespace: str, options: List
 def _snapshot(
     cluster: Cluster, definition: Definition, options: ListOptions, token: Continue | None
 ) -> tuple[list[Entry], int]:
-    asked = max(token.rv, 0) if token and options.from_now else options.version()
+    asked = max(token.rv, 0) if token and options.from_now else cluster.version_of(options)
     if asked > cluster.resource_version:
         raise too_large_resource_version(asked, cluster.resource_version)
     if not asked or not (token or options.exact):

@@ -76,7 +76,7 @@ def _options(
             query = {k: v for k, v in query.items() if k not in ("sendInitialEvents", "resourceVersionMatch")}
     options = cluster.list_options(query, streaming_lists=streaming_lists)
     try:
-        version = options.version()
+        version = cluster.version_of(options)
     except errors.StatusError as problem:  # kube-apiserver does not expect it here
         message = problem.message.removeprefix("invalid resource version: ")
         raise errors.StatusError(failure(500, "", message)) from problem

@@ -259,6 +259,13 @@ async def test_a_proxy_that_answers_in_html(sandbox: Sandbox, client: KubeClient
         await client.list_page(PODS, limit=1)
 
 
+async def test_a_version_that_the_server_cannot_read(sandbox: Sandbox, client: KubeClient) -> None:
+    """kube-apiserver says 500 of it, as of what may pass."""
+    with pytest.raises(ResourceExpired, match="Invalid value"):
+        async with client.watch(PODS, "", "opaque-1", timeout_seconds=5):
+            pytest.fail("the watch was refused")
+
+
 async def test_a_proxy_that_answers_in_json_of_its_own(sandbox: Sandbox, client: KubeClient) -> None:
     sandbox.faults.refuse(502, body='{"status":502,"message":"no upstream","details":null}')
     with pytest.raises(ClusterUnavailable, match=r"502 Bad Gateway: no upstream$"):
