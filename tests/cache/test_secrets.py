@@ -15,7 +15,7 @@ from tests.objects import make_object
 SECRETS = ResourceType("", "v1", "secrets", "Secret", True, ("v1",))
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap", True, ("v1",))
 TELLING = {"kapp.k14s.io/original": '{"data":{"password":"c2VjcmV0"}}'}
-HARMLESS = dict.fromkeys(SECRET_ANNOTATIONS, "something")
+HARMLESS = dict.fromkeys(sorted(SECRET_ANNOTATIONS), "something")
 
 
 def secret(annotations: Any, name: str = "mine") -> Object:
