@@ -44,7 +44,7 @@ def main() -> None:
     try:
         cli(prog_name="presenter")
     except PresenterError as error:
-        sys.stderr.write(f"presenter: {error}\n")
+        sys.stderr.write(f"presenter: {' '.join(str(error).split())}\n")
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 

@@ -104,6 +104,7 @@ def test_every_command_explains_itself(presenter: Presenter, command: str) -> No
         ("token", ["--user", "--group", "--ttl"]),
         ("can-i", ["--user", "--group", "--namespace", "--all-namespaces", "--cluster"]),
         ("status", ["--watch", "--json"]),
+        ("migrate", ["--reader"]),
         ("forget", []),
         ("demo", ["--port", "--objects", "--data-dir", "--kubeconfig"]),
         ("sandbox", ["--port", "--load", "--objects", "--kubeconfig-out"]),
@@ -159,6 +160,14 @@ def test_a_wrong_setting_stops_the_start_in_one_line(presenter: Presenter, comma
     assert refused.out == ""
     assert refused.err.count("\n") == 1
     assert refused.err.startswith("presenter: PORT is 'eighty': ")
+
+
+def test_what_others_say_in_several_lines_is_one(presenter: Presenter, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [b\nc: {")
+    refused = presenter("sandbox", "--load", str(tmp_path))
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert refused.err.startswith(f"presenter: --load: {tmp_path / 'bad.yaml'}: not YAML or JSON: while parsing")
 
 
 @pytest.mark.parametrize("command", ["run", "serve"])

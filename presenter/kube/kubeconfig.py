@@ -80,6 +80,9 @@ def _parsed(path: Path) -> Mapping | None:
         return None
     except OSError as error:
         raise ValueError(error.strerror or type(error).__name__) from error
+    except yaml.MarkedYAMLError as error:
+        line = f"in line {error.problem_mark.line + 1}" if error.problem_mark else "somewhere"
+        raise ValueError(f"it is no YAML {line}: {error.problem}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(" ".join(str(error).split())) from error
     if config is None:

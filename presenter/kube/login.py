@@ -92,7 +92,9 @@ class Login:
                 async with asyncio.timeout(RENEWAL_TIMEOUT):
                     api = await log_in(self._kubeconfig)
             except (ConfigError, TimeoutError) as error:
-                log.warning("cannot log in to the cluster again", error=str(error) or "it took too long")
+                log.warning(
+                    "the credentials for the cluster cannot be read again", error=str(error) or "it took too long"
+                )
                 return
             finally:
                 self._renewed = time.monotonic()
@@ -101,7 +103,7 @@ class Login:
                 await api.close()
                 return
             self._session = _Session(api)
-            log.info("logged in to the cluster again")
+            log.info("the credentials for the cluster were read again")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -120,13 +122,19 @@ async def log_in(kubeconfig: str | None) -> Any:
         await configuration.get_api_key_with_prefix(AUTHORIZATION)
         api = ApiClient(configuration)
     except ConfigException as error:
-        raise ConfigError(f"the cluster's credentials cannot be used: {error}") from error
+        raise ConfigError(f"{_source(kubeconfig)}, whose credentials cannot be used: {error}") from error
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"the cluster's certificate authority or certificate cannot be used: {error}") from error
+        raise ConfigError(
+            f"{_source(kubeconfig)}, whose certificate authority or certificate cannot be used: {_why(error)}"
+        ) from error
     api.user_agent = f"resources-presenter/{__version__}"
     # The library's 2 MiB are for reading by lines; here each stream would hold them beside what it may read ahead.
     api.rest_client.pool_manager._read_bufsize = READ_BUFFER
     return api
+
+
+def _source(kubeconfig: str | None) -> str:
+    return "the account is this pod's" if kubeconfig is None else f"KUBECONFIG is {kubeconfig!r}"
 
 
 def _load_service_account(configuration: Any) -> None:
@@ -142,6 +150,10 @@ def _load_service_account(configuration: Any) -> None:
 
 async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
     cluster, user = kubeconfigs.current(kubeconfig)
+    if not _is_url(str(cluster.get("server", ""))):
+        raise ConfigError(
+            f"KUBECONFIG is {kubeconfig!r}: its current context's cluster names no server that begins with https://"
+        )
     config = {
         "clusters": [{"name": "it", "cluster": cluster}],
         "users": [{"name": "it", "user": user}],
@@ -152,17 +164,20 @@ async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
         loader = await load_kube_config_from_dict(config, client_configuration=configuration)
     except Exception as error:  # for most of what may be wrong the loader has no exception of its own
         raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {_why(error)}") from error
-    url = urlsplit(configuration.host)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise ConfigError(
-            f"KUBECONFIG is {kubeconfig!r}: its current context's cluster names no server that begins with https://"
-        )
     sources = [source for source in _SOURCES if source in user]
     if sources and not (configuration.api_key or configuration.cert_file):
         raise ConfigError(
             f"KUBECONFIG is {kubeconfig!r}, which cannot be used: its `{sources[0]}` gives no credentials"
         )
     configuration.refresh_api_key_hook = _FitForHeaders(_Refresh(loader))
+
+
+def _is_url(server: str) -> bool:
+    try:
+        url = urlsplit(server)
+    except ValueError:
+        return False
+    return url.scheme in ("http", "https") and bool(url.hostname)
 
 
 def _why(error: BaseException) -> str:
@@ -172,6 +187,10 @@ def _why(error: BaseException) -> str:
             text = str(error)
         case OSError(strerror=str(reason), filename=path) if path:
             text = f"{path}: {reason}"
+        case ssl.SSLError():
+            text = str(error)
+        case OSError(strerror=str(reason)):  # uvloop does not say which program it could not run
+            text = f"the command of its `exec` cannot be run: {reason}"
         case UnicodeError():
             text = "what should be text is none"
         case _:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -40,3 +41,19 @@ def test_locks_pin_by_hash_and_name_no_index(checkout: Path, name: str) -> None:
     for requirement in re.split(r"\n(?=\w)", lock):
         assert re.match(r"[\w-]+(\[\w+\])?==\S+", requirement), requirement
         assert "--hash=sha256:" in requirement
+
+
+def test_a_package_index_that_is_away_is_one_line(checkout: Path, tmp_path: Path) -> None:
+    for name in ("scripts", "locks"):
+        shutil.copytree(checkout / name, tmp_path / name)
+    shutil.copy(checkout / "pyproject.toml", tmp_path)
+    away = {"PIP_INDEX_URL": "http://user:secret@127.0.0.1:9/simple", "PIP_RETRIES": "1", "PATH": os.environ["PATH"]}
+    done = subprocess.run([tmp_path / "scripts/bootstrap"], env=away, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    _, told = done.stderr.splitlines()
+    assert told.startswith(
+        "bootstrap: the package index (http://127.0.0.1:9/simple) cannot be used: Failed to establish"
+    )
+    assert "Connection refused. Set PIP_INDEX_URL, HTTPS_PROXY or PIP_CERT" in told
+    assert "Retrying" not in told

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -232,7 +233,28 @@ async def test_what_is_wrong_with_credentials_is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("server", ["127.0.0.1:6443", "ftp://127.0.0.1", "https://", "localhost"])
+def test_a_file_that_is_no_yaml_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("clusters: []\ncontexts: [a\nusers: {")
+    with pytest.raises(
+        ConfigError, match=r"config' cannot be used: it is no YAML in line 3: expected ',' or '\]', but got"
+    ):
+        kubeconfig.read(str(tmp_path / "config"))
+
+
+def test_a_plugin_that_is_missing_where_the_event_loop_does_not_name_it(tmp_path: Path) -> None:
+    """As on the command line."""
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"exec": PLUGIN | {"command": "no-such-plugin"}}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "c",
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match="the command of its `exec` cannot be run: No such file"):
+        uvloop.run(KubeClient.connect(ClusterSettings(kubeconfig=str(tmp_path / "config"))))
+
+
+@pytest.mark.parametrize("server", ["", "https://[::1", "127.0.0.1:6443", "ftp://127.0.0.1", "https://", "localhost"])
 async def test_a_server_that_is_no_url(tmp_path: Path, server: str) -> None:
     config = {
         "clusters": [{"name": "c", "cluster": {"server": server}}],

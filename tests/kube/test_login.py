@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import yaml
 from kubernetes_asyncio.config import incluster_config
 
@@ -163,6 +164,19 @@ async def test_a_certificate_replaced_in_the_kubeconfig(sandbox: Sandbox, config
     await fails(client, because="cannot be reached")
     assert await client.cluster_uid() == sandbox.cluster.uid
     await client.close()
+
+
+async def test_no_more_is_said_than_that_credentials_were_read_again(sandbox: Sandbox, config: Path) -> None:
+    """Whether they are good the next request tells."""
+    sandbox.tokens = {"good": User("alice", ())}
+    sandbox.write_kubeconfig(config, "bad")
+    client = await KubeClient.connect(ClusterSettings(kubeconfig=str(config)))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(ClusterForbidden):
+                await client.cluster_uid()
+    await client.close()
+    assert {entry["event"] for entry in logs} == {"the credentials for the cluster were read again"}
 
 
 # -- meanwhile ---------------------------------------------------------------------------------------------
