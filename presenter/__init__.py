@@ -7,12 +7,14 @@ How the code is laid out, in the direction in which imports go:
     app          the composition root: builds everything from the settings, and runs it
     serving, watching    its two sides, each of which can run without the other
     server, workers    the HTTP server, and several of it on one port
+    connection, connections, head    its connections: one, all of them, and how a request begins
     api/         HTTP: parameters → selection → answers; errors as Kubernetes Status objects
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
     access/      who may see what: token → identity → scope
     cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
     apimachinery/    Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
     phases, tracing    where the time of a request goes
+    memory    how much of it answers may take
     patterns, nesting, resource, errors, config, logs    what every room shares
 
     restaction/  the commands that resolve, migrate, compare and check RESTActions

@@ -91,7 +91,14 @@ async def run(
                 if lead is not None:
                     tasks.create_task(lead(), name="lead")
                 tasks.create_task(
-                    serve_until_cancelled(application, listener, settings.http.drain_seconds), name="http"
+                    serve_until_cancelled(
+                        application,
+                        listener,
+                        settings.http.drain_seconds,
+                        settings.http.max_connections,
+                        settings.http.max_idle_connections,
+                    ),
+                    name="http",
                 )
                 port = listener.getsockname()[1]
                 log.info("listening", port=port, watch=watch, serve=serve)

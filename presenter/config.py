@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from presenter.errors import ConfigError
+
+ROWS_OF_A_PAGE = 8 * 2**20
+"""Bytes that the largest page takes beside its objects' documents."""
 
 DEFAULT_WATCH = ("*.*.krateo.io", "customresourcedefinitions.apiextensions.k8s.io")
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+
+_BYTES_UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_BYTES = re.compile(r"([0-9]+)(Ki|Mi|Gi|)")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -41,6 +47,20 @@ def _duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def parse_bytes(text: str) -> int:
+    """A number of bytes as Kubernetes writes quantities of memory: `32Mi`, `1Gi`, `33554432`.
+
+    Raises ValueError for anything else.
+    """
+    if (parts := _BYTES.fullmatch(text)) is None:
+        raise ValueError("a number of bytes is written like 32Mi, 1Gi or 33554432")
+    return int(parts[1]) * _BYTES_UNITS[parts[2]]
+
+
+def _bytes(value: object) -> object:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
 def _comma_separated(value: object) -> object:
     if isinstance(value, str):
         return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
@@ -54,6 +74,7 @@ def _connection_parameters(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Bytes = Annotated[ByteSize, BeforeValidator(_bytes)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 ConnectionParameters = Annotated[dict[str, str], NoDecode, BeforeValidator(_connection_parameters)]
 
@@ -73,7 +94,7 @@ class _Group(BaseSettings):
 
 
 class HttpSettings(_Group):
-    """Where the service listens, and how it ends."""
+    """Where the service listens, what it takes on, and how it ends."""
 
     port: int = Field(
         8080, alias="PORT", ge=0, le=65535, description="port the HTTP service listens on (0: any free one)"
@@ -88,8 +109,42 @@ class HttpSettings(_Group):
         256,
         alias="MAX_INFLIGHT",
         ge=1,
-        description="how many requests for resources each process takes on at once; more are told to come again (429)",
+        description="how many requests for resources each process takes on at once, until their answers are sent; more "
+        "are told to come again (429)",
     )
+    max_inflight_bytes: Bytes = Field(
+        ByteSize(128 * 2**20),
+        alias="MAX_INFLIGHT_BYTES",
+        ge=ROWS_OF_A_PAGE + 2**20,
+        description="how many bytes of objects each process holds at once that are read for answers and not yet sent; "
+        "at least 8Mi more than MAX_PAGE_BYTES",
+    )
+    max_page_bytes: Bytes = Field(
+        ByteSize(32 * 2**20),
+        alias="MAX_PAGE_BYTES",
+        ge=2**20,
+        description="how many bytes of objects (raw, status_raw) a page holds: one with more ends early, with a cursor",
+    )
+    max_connections: int = Field(
+        1024,
+        alias="MAX_CONNECTIONS",
+        ge=1,
+        description="how many connections each process keeps open; those go first that were idle for longest",
+    )
+    max_idle_connections: int = Field(
+        512,
+        alias="MAX_IDLE_CONNECTIONS",
+        ge=1,
+        description="how many of these may be idle",
+    )
+
+    @field_validator("max_page_bytes")
+    @classmethod
+    def _leaves_room_for_its_rows(cls, value: ByteSize, others: ValidationInfo) -> ByteSize:
+        most = others.data.get("max_inflight_bytes", value + ROWS_OF_A_PAGE)
+        if value + ROWS_OF_A_PAGE > most:
+            raise ValueError(f"MAX_INFLIGHT_BYTES ({_written(most)}) must be at least 8Mi more")
+        return value
 
     @property
     def drain_seconds(self) -> int:
@@ -314,9 +369,8 @@ class Settings:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     variable = str(first["loc"][0])
-    came = (
-        "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"} else repr(first["input"])
-    )
+    written = os.environ.get(variable, first["input"])  # before it was read as a number of bytes, or of seconds
+    came = "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"} else repr(written)
     return f"{variable} is {came}: {first['msg'].removeprefix('Value error, ')}"
 
 
@@ -356,6 +410,10 @@ def _written(default: Any) -> str:
         case timedelta():
             seconds = default.total_seconds()
             return next(f"{seconds / _UNITS[unit]:g}{unit}" for unit in "hms" if seconds >= _UNITS[unit] or unit == "s")
+        case ByteSize():
+            return next(
+                f"{default // unit}{name}" for name, unit in reversed(_BYTES_UNITS.items()) if default % unit == 0
+            )
         case bool():
             return str(default).lower()
     return str(default)

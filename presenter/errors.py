@@ -71,6 +71,27 @@ class PayloadTooLarge(PresenterError):
     reason = "RequestEntityTooLarge"
 
 
+class RequestTimeout(PresenterError):
+    """The request did not come in time."""
+
+    status = 408
+    reason = "Timeout"
+
+
+class UriTooLong(PresenterError):
+    """The request line is larger than any needs to be."""
+
+    status = 414
+    reason = "RequestURITooLong"
+
+
+class HeadersTooLarge(PresenterError):
+    """The request has more headers, or larger ones, than any needs to have."""
+
+    status = 431
+    reason = "RequestHeaderFieldsTooLarge"
+
+
 class TooManyRequests(PresenterError):
     """As much is being worked on as can be; the same request may succeed in a moment."""
 
@@ -86,6 +107,12 @@ class CallerGone(PresenterError):
     reason = "ClientClosedRequest"
 
 
+class CallerTooSlow(CallerGone):
+    """The caller took its answer so slowly that it was cut off."""
+
+    reason = "ReadTooSlowly"
+
+
 # -- what is not there right now ---------------------------------------------------------------------------------------
 
 
@@ -95,6 +122,12 @@ class Unavailable(PresenterError):
     status = 503
     reason = "ServiceUnavailable"
     retry_after = 5
+
+
+class TooManyConnections(Unavailable):
+    """As many connections as may be are open, and none of them is idle."""
+
+    retry_after = 1
 
 
 class DatabaseUnavailable(Unavailable):

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from presenter.config import GROUPS, variables
@@ -18,6 +18,7 @@ _KINDS: dict[Any, str] = {
     bool: "`true` or `false`",
     int: "number",
     str: "text",
+    ByteSize: "bytes",
     timedelta: "duration",
     tuple: "list",
     dict: "parameters",

@@ -1,27 +1,35 @@
-"""The HTTP server: where it listens, and how it stops."""
+"""The HTTP server: where it listens, how many connections it has, and how it stops."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+import structlog
 import uvicorn
-from uvicorn._types import HTTPScope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from presenter.connection import Connection
+from presenter.connections import Connections
 from presenter.errors import ConfigError
 
-ARRIVAL = 30.0
-"""Seconds in which a request must have come, from its connection or its first byte on, with its body."""
 IDLE = 100
 """Seconds a connection is kept for the next request: longer than Go's clients (90) and nginx (60) keep theirs."""
 STALLED = 60
-"""Seconds after which a client that takes nothing of its answer is cut off."""
-ON_LEAVING = "on_leaving"
-"""In the ASGI scope's `state`: what to call when the caller hangs up. To wait for that would take a task each time."""
+"""Seconds after which a client is cut off that acknowledges nothing of what the kernel has sent it."""
+KERNEL_BUFFER = 64 * 1024
+"""Bytes of an answer that the kernel takes, of which nobody keeps account but the pod's memory limit; and of a request.
+
+Linux doubles it. Left to itself, it takes up to 4 MiB of each.
+"""
+FILES_BESIDE = 128
+"""Files that are open beside connections of callers: the program's own, and its connections to others."""
+
+log = structlog.get_logger(__name__)
 
 
 def listen(port: int, named: str = "PORT", *, together: bool = False) -> socket.socket:
@@ -41,6 +49,8 @@ def listen(port: int, named: str = "PORT", *, together: bool = False) -> socket.
     # The connections inherit it: without it, and without uvloop, every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
     return listener
 
 
@@ -54,30 +64,6 @@ def listen_together(port: int, count: int) -> list[socket.socket]:
     return [listen(port, together=True) for _ in range(count)]
 
 
-class _Punctual(HttpToolsProtocol):
-    """Closes a connection on which a request does not come in time; uvicorn itself would wait for ever."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._late = self.loop.call_later(ARRIVAL, transport.close)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._late.cancel()
-        self._late = self.loop.call_later(ARRIVAL, self.transport.close)
-
-    def on_message_complete(self) -> None:
-        self._late.cancel()
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._late.cancel()
-        super().connection_lost(exc)
-        scope: HTTPScope | None = self.scope  # None before the first request
-        if scope is not None and (leave := scope["state"].get(ON_LEAVING)) is not None:
-            leave()
-
-
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,11 +71,33 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_until_cancelled(application: Callable[..., Any], listener: socket.socket, grace: int) -> None:
-    """Serve until cancelled, then let the requests under way finish, within `grace` seconds."""
+def _as_many_as_can_be_open(connections: int) -> int:
+    """So many connections, or as many as the limit of open files allows, which is raised as far as need be.
+
+    Beyond it nothing could be accepted, nor could the database be connected to.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted:
+            connections = max(1, soft - FILES_BESIDE)
+            log.warning("fewer connections than MAX_CONNECTIONS, by the limit of open files", connections=connections)
+    return connections
+
+
+async def serve_until_cancelled(
+    application: Callable[..., Any], listener: socket.socket, grace: int, most: int, most_idle: int
+) -> None:
+    """Serve until cancelled, then let the requests under way finish, within `grace` seconds.
+
+    There are at most so many connections, and at most so many of them idle.
+    """
+    connections = Connections(_as_many_as_can_be_open(most), most_idle)
     config = uvicorn.Config(
         application,
-        http=_Punctual,
+        http=partial(Connection, connections=connections),  # type: ignore[arg-type]  # it is called like a class
         ws="none",
         lifespan="off",
         log_config=None,

@@ -23,6 +23,7 @@ from presenter.cache.namespaces import namespaces_of
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.config import Settings
+from presenter.memory import Memory
 
 CONNECTIONS = 6
 SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits
@@ -50,7 +51,9 @@ async def serving(
             authenticator=Authenticator.of(settings.auth),
             authorizer=authorizer,
             cursors=CursorCodec(settings.auth.require_cursor_key()),
-            inflight=Inflight(settings.http.max_inflight),
+            inflight=Inflight(
+                settings.http.max_inflight, Memory(settings.http.max_inflight_bytes, settings.http.max_page_bytes)
+            ),
         )
         yield resources_router(services)
 

@@ -1,5 +1,7 @@
 """Several serving processes on one port: started here, replaced when they are killed, and ended together.
 
+One that is killed again and again, as by a limit of memory, is replaced ever later, and soon no more: then all end.
+
 What they measure they write to files that all of them read, so that each tells of all.
 """
 
@@ -11,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -19,14 +22,21 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from presenter.config import environment_of_child
 from presenter.errors import ConfigError, PresenterError
+from presenter.server import listen
 
 _PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger(__name__)
 
 
+WINDOW, MOST_ENDS = 60.0, 5
+"""When a worker has been ended so often within so many seconds, another one would be, too."""
+DELAY = 1.0
+"""Seconds until the second in that time is replaced, and twice as many each time after that; the first is at once."""
+
+
 class WorkerFailed(PresenterError):
-    """A worker ended by itself, having said why: so would the next one."""
+    """A worker ended by itself, having said why, or was ended too often: so would the next one."""
 
 
 async def supervise(listeners: Sequence[socket.socket]) -> None:
@@ -46,11 +56,26 @@ async def supervise(listeners: Sequence[socket.socket]) -> None:
 
 
 async def _keep(number: int, listener: socket.socket, metrics: str) -> None:
+    port = listener.getsockname()[1]
+    ends: list[float] = []
     while True:
         status = await _run(listener, metrics)
         if status > 0:
             raise WorkerFailed(f"worker {number} has ended with {status}")
-        log.warning("a worker was ended: another one takes its place", worker=number, status=status)
+        now = time.monotonic()
+        ends = [end for end in ends if end > now - WINDOW] + [now]
+        why = signal.Signals(-status).name if status else "itself"
+        if len(ends) >= MOST_ENDS:
+            raise WorkerFailed(
+                f"worker {number} has been ended {len(ends)} times within {WINDOW:g} seconds, at last by {why}"
+                + (": more memory than there is for it, perhaps" if -status == signal.SIGKILL else "")
+            )
+        delay = DELAY * 2 ** (len(ends) - 2) if len(ends) > 1 else 0.0
+        log.warning("a worker was ended: another one takes its place", worker=number, by=why, seconds=delay)
+        if delay:
+            listener.close()  # or the kernel would go on giving it connections, which nobody accepts meanwhile
+            await asyncio.sleep(delay)
+            listener = listen(port, together=True)
 
 
 async def _run(listener: socket.socket, metrics: str) -> int:

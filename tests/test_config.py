@@ -33,6 +33,7 @@ def test_with_nothing_set_the_defaults_hold() -> None:
     assert settings.database.read_port is None
     assert settings.database.query_timeout == timedelta(seconds=10)
     assert settings.http.max_inflight == 256
+    assert settings.http.max_page_bytes == 32 * 2**20
     assert settings.cluster.kubeconfig is None
     assert settings.cluster.name is None
     assert settings.cluster.namespaces == ()
@@ -79,6 +80,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "RECONCILE_INTERVAL": "20m",
         "SHUTDOWN_GRACE": "25s",
         "MAX_INFLIGHT": "9",
+        "MAX_INFLIGHT_BYTES": "1Gi",
+        "MAX_PAGE_BYTES": "65536Ki",
+        "MAX_CONNECTIONS": "99",
+        "MAX_IDLE_CONNECTIONS": "33",
         "QUERY_TIMEOUT": "2500ms",
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
@@ -113,6 +118,10 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.http.shutdown_grace == timedelta(seconds=25)
     assert settings.http.drain_seconds == 20
     assert settings.http.max_inflight == 9
+    assert settings.http.max_inflight_bytes == 2**30
+    assert settings.http.max_page_bytes == 2**26
+    assert settings.http.max_connections == 99
+    assert settings.http.max_idle_connections == 33
     assert settings.database.query_timeout == timedelta(seconds=2.5)
     assert settings.database.read_host == ("replica-1", "replica-2")
     assert settings.database.read_port == 6433
@@ -161,6 +170,14 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("DB_READY_TIMEOUT", "-4m"),
         ("DB_READY_TIMEOUT", "4 minutes"),
         ("MAX_INFLIGHT", "0"),
+        ("MAX_INFLIGHT_BYTES", "8Mi"),
+        ("MAX_INFLIGHT_BYTES", "1Ti"),
+        ("MAX_INFLIGHT_BYTES", "-1Gi"),
+        ("MAX_PAGE_BYTES", "1Ki"),
+        ("MAX_PAGE_BYTES", "32MB"),
+        ("MAX_PAGE_BYTES", "121Mi"),
+        ("MAX_CONNECTIONS", "0"),
+        ("MAX_IDLE_CONNECTIONS", "some"),
         ("DB_READ_PORT", "0"),
         ("QUERY_TIMEOUT", "10"),
         ("CLUSTER_NAME", "two words"),
@@ -180,6 +197,17 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(ConfigError) as refusal:
         Settings.from_environment()
     assert refusal.value.message.startswith(f"{name} is {value!r}: ")
+
+
+def test_a_page_leaves_room_in_what_all_answers_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_PAGE_BYTES", "56Mi")
+    monkeypatch.setenv("MAX_INFLIGHT_BYTES", "64Mi")
+    assert Settings.from_environment().http.max_page_bytes == 56 * 2**20
+    monkeypatch.setenv("MAX_INFLIGHT_BYTES", "63Mi")
+    with pytest.raises(
+        ConfigError, match=r"MAX_PAGE_BYTES is '56Mi': MAX_INFLIGHT_BYTES \(63Mi\) must be at least 8Mi"
+    ):
+        Settings.from_environment()
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 
 from presenter import nesting
 from presenter.cache.catalog import CachedType
 from presenter.cache.query import Row
+from presenter.memory import ROW
 
 
 class Item(msgspec.Struct, omit_defaults=True):
@@ -39,10 +41,17 @@ class _Rest(msgspec.Struct, omit_defaults=True):
     warnings: Sequence[str] = ()
 
 
-AT_ONCE = 250
-"""Rows of which the JSON is made in one go."""
+AT_ONCE, BYTES_AT_ONCE = 250, 2**20
+"""Rows, and bytes of their documents, of which the JSON is made in one go; a larger document is one alone."""
 
 _encoder = msgspec.json.Encoder()
+
+
+class Piece(NamedTuple):
+    """A part of an answer: its JSON, and the bytes of memory that are free when it is sent."""
+
+    json: bytearray
+    size: int
 
 
 def answer(
@@ -51,24 +60,41 @@ def answer(
     cursor: str | None = None,
     warnings: Sequence[str] = (),
     versions: Mapping[int, str] = MappingProxyType({}),
-) -> Iterator[bytes]:
-    """The JSON of a page of rows whose types are given by their ids, in pieces of so many rows.
+) -> Iterator[Piece]:
+    """The JSON of a page of rows whose types are given by their ids, in pieces of so many rows and bytes.
 
     The list is emptied on the way: a large page shall not be in memory twice. `versions` has the types, by their ids,
     whose objects are to be given in another version, by its name alone.
     """
-    before = b'{"count":%d,"items":[' % len(rows)
-    while len(rows) > AT_ONCE:
-        yield before + _json(rows[:AT_ONCE], types, versions)
-        del rows[:AT_ONCE]
-        before = b","
+    json = bytearray(b'{"count":%d,"items":' % len(rows))
+    while True:
+        count, size = _at_once(rows)
+        begin = len(json)
+        _encoder.encode_into(
+            [_item(_renamed(row, types, versions), types[row.type_id]) for row in rows[:count]], json, -1
+        )
+        if begin == 0:
+            json[:1] = b","  # where the brackets of these items alone are
+        del rows[:count]
+        if not rows:
+            break
+        del json[-1:]
+        yield Piece(json, size)
+        json = bytearray()
     rest = _encoder.encode(_Rest(cursor, warnings))
-    yield before + _json(rows, types, versions) + (b"]}" if rest == b"{}" else b"]," + rest[1:])
+    json += b"}" if rest == b"{}" else b"," + rest[1:]
+    yield Piece(json, size)
 
 
-def _json(rows: Iterable[Row], types: Mapping[int, CachedType], versions: Mapping[int, str]) -> bytes:
-    """The items of some rows, with commas between them."""
-    return _encoder.encode([_item(_renamed(row, types, versions), types[row.type_id]) for row in rows])[1:-1]
+def _at_once(rows: Sequence[Row]) -> tuple[int, int]:
+    """How many of the rows make the next piece, and the bytes of memory that these take."""
+    size = 0
+    for count, row in enumerate(rows[:AT_ONCE]):
+        documents = len(row.raw or b"") + len(row.status or b"")
+        if count and size + documents > BYTES_AT_ONCE:
+            return count, size + count * ROW
+        size += documents
+    return min(len(rows), AT_ONCE), size + min(len(rows), AT_ONCE) * ROW
 
 
 def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, str]) -> Row:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from presenter.api.inflight import Inflight
 from presenter.api.observed import observed
 from presenter.api.status import bug, failure
-from presenter.errors import PresenterError
+from presenter.connection import REFUSED
+from presenter.errors import CallerGone, PresenterError, TooManyRequests
+from presenter.memory import Memory, Share
 from presenter.phases import measured
+
+PROBES = ("/livez", "/readyz")
+OTHERS = 16
+"""How many requests for what needs no token are answered at once; in the way of probes nobody may stand."""
 
 
 class Direct:
@@ -22,17 +30,33 @@ class Direct:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
+        self._others = Inflight(OTHERS, Memory(0, 0), "these need no token")
         self._routes = [route for route in routes if isinstance(route, Route)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
+        if (refused := scope["state"].get(REFUSED)) is not None:
+            await failure(Request(scope), refused)(scope, receive, send)
+            return
         for route in self._routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
                 scope.update(found, route=route)
                 await _answer(route, scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        if scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            await self._others.answer(self._other, scope, receive, send)
+        except CallerGone as gone:
+            observed(request).left(gone)
+        except TooManyRequests as error:
+            await failure(request, error)(scope, receive, send)
+
+    async def _other(self, _share: Share) -> ASGIApp:
+        return self._app
 
 
 async def _answer(route: Route, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,9 +64,16 @@ async def _answer(route: Route, scope: Scope, receive: Receive, send: Send) -> N
     measured.set(observed(request).phases)
     try:
         response = await route.endpoint(request, **request.path_params)
+        await response(scope, receive, send)
+    except CallerGone as gone:
+        observed(request).left(gone)
     except PresenterError as error:
-        response = failure(request, error)
+        await failure(request, error)(scope, receive, send)
+    except ClientDisconnect:  # while its body was read
+        if (refused := scope["state"].get(REFUSED)) is not None:
+            await failure(request, refused)(scope, receive, send)
+        else:
+            observed(request).left(CallerGone("the caller hung up"))
     except Exception:  # a bug: said to the caller as a Status here, and raised for whoever logs it
         await bug(request)(scope, receive, send)
         raise
-    await response(scope, receive, send)

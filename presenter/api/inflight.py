@@ -1,55 +1,88 @@
-"""How much is worked on at once, and for whom: not for more than can be served, and not for callers who hung up."""
+"""How much is worked on at once, and for whom: not for more than can be served, and not for callers who hung up.
+
+What is admitted is held until the last byte of its answer is sent.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
-from fastapi import Request
+from fastapi import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from presenter.connection import CONNECTION, Connection
 from presenter.errors import CallerGone, TooManyRequests
-from presenter.server import ON_LEAVING
+from presenter.memory import Memory, Share
 
 
 class Inflight:
     """Requests that are worked on or wait for a connection to the database, which they get in the order they came.
 
-    At most `most` of them: who waits behind many more gives up before the answer comes.
+    At most `most` of them, the `setting` says: who waits behind many more gives up before the answer comes. Their
+    answers share the memory.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, memory: Memory, setting: str = "MAX_INFLIGHT") -> None:
         self._most = most
+        self._memory = memory
+        self._setting = setting
         self._count = 0
 
-    @asynccontextmanager
-    async def admitted(self, request: Request) -> AsyncIterator[None]:
-        """Work on a request whose body has been read, until its caller hangs up.
+    def admit(self, work: Callable[[Share], Awaitable[ASGIApp]]) -> Response:
+        """The answer of what the work returns, which begins when it is sent: its request's body has been read.
 
-        Raises TooManyRequests when there are too many already, and CallerGone, in the middle of the work.
+        To send it raises TooManyRequests when there are too many already, and CallerGone in the middle of the work.
         """
+        return _Admitted(self, work)
+
+    async def answer(
+        self, work: Callable[[Share], Awaitable[ASGIApp]], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Work, and send what that returns, until the caller hangs up. Raises TooManyRequests and CallerGone."""
         if self._count >= self._most:
             raise TooManyRequests(
-                f"{self._count} requests are being worked on, which is as many as are taken on (MAX_INFLIGHT): "
+                f"{self._count} requests are being worked on, which is as many as are taken on ({self._setting}): "
                 "try again in a moment"
             )
-        self._count += 1
+        connection: Connection = scope["state"][CONNECTION]
         working = asyncio.current_task()
         assert working is not None
-        left = False
+        left: CallerGone | None = None
 
-        def leave() -> None:
+        def leave(why: CallerGone) -> None:
             nonlocal left
-            left = True
+            left = why
             working.cancel()
 
-        request.scope["state"][ON_LEAVING] = leave
+        share = Share(self._memory)
+        self._count += 1
+        connection.on_leaving, connection.is_crowded = leave, self._is_crowded
         try:
-            yield
+            answer = await work(share)
+            await answer(scope, receive, send)
+            await connection.sent()
         except asyncio.CancelledError:
-            if not left or working.uncancel():
+            if left is None or working.uncancel():
                 raise
-            raise CallerGone("the caller hung up") from None
+            raise left from None
         finally:
+            connection.on_leaving = None
+            share.let_go()
             self._count -= 1
-            request.scope["state"][ON_LEAVING] = None
+
+    def _is_crowded(self) -> bool:
+        return self._count >= self._most or self._memory.is_waited_for
+
+
+class _Admitted(Response):
+    """An answer that is made when it is sent."""
+
+    def __init__(self, inflight: Inflight, work: Callable[[Share], Awaitable[ASGIApp]]) -> None:
+        self._inflight = inflight
+        self._work = work
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make it and send it."""
+        await self._inflight.answer(self._work, scope, receive, send)

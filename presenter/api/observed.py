@@ -7,6 +7,7 @@ from time import perf_counter
 from fastapi import Request
 from starlette.types import Scope
 
+from presenter.errors import CallerGone
 from presenter.phases import Phases
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -47,6 +48,10 @@ class Observed:
         """Why it failed: a reason of Kubernetes' Status."""
         self.body_bytes = 0
         scope.setdefault("state", {})[_OBSERVED] = self
+
+    def left(self, gone: CallerGone) -> None:
+        """Note that the caller did not wait for the end of its answer."""
+        self.code, self.reason = gone.status, gone.reason
 
     def end(self, scope: Scope) -> None:
         """Note what is known when it is over."""

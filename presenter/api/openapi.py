@@ -64,7 +64,7 @@ _SCHEMAS: dict[str, Any] = {
                 "type": "integer",
                 "minimum": 0,
                 "maximum": 5000,
-                "description": "Number of items on this page.",
+                "description": "Items on this page: fewer than `limit` on the last, and where objects are large.",
             },
             "items": {"type": "array", "items": {"$ref": "#/components/schemas/Resource"}},
             "cursor": {
@@ -127,7 +127,7 @@ _FAILURES = {
     403: "The caller may see nothing of what was asked for.",
     404: "No such object, or no such type or version in this cache.",
     413: "The body is larger than any request needs to be.",
-    429: "As many requests are being worked on as are taken on. `Retry-After` says when to try again.",
+    429: "As much is being worked on, or not yet read by its callers, as may be. `Retry-After` says when to try again.",
     500: "A mistake of this service.",
     503: "No database, or the first list of a type is not complete. `Retry-After` says when to try again.",
 }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import StreamingResponse
 
 from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
@@ -25,6 +25,7 @@ from presenter.api.parameters import (
     parse_list_body,
     parse_list_query,
 )
+from presenter.api.pieces import Pieces
 from presenter.api.selection import Selection, answering, select
 from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog
@@ -36,6 +37,7 @@ from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
 from presenter.cache.scope import Leg, Scope, legs
 from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
+from presenter.memory import Share
 from presenter.phases import begin
 
 ALL_NAMESPACES = "*"
@@ -73,8 +75,7 @@ def resources_router(services: Services) -> APIRouter:
         """One page of the objects that match all filters and that the caller may see."""
         identity = await _identity(services, request)
         parameters = parse_list_query(request.scope["query_string"])
-        async with services.inflight.admitted(request):
-            return await _list(services, identity, parameters, observed(request))
+        return services.inflight.admit(partial(_list, services, identity, parameters, observed(request)))
 
     @router.post("/resources", **openapi.LIST_BY_BODY)
     async def list_resources_by_body(request: Request) -> Response:
@@ -83,16 +84,14 @@ def resources_router(services: Services) -> APIRouter:
         if request.scope["query_string"]:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
         parameters = parse_list_body(await _body(request))
-        async with services.inflight.admitted(request):
-            return await _list(services, identity, parameters, observed(request))
+        return services.inflight.admit(partial(_list, services, identity, parameters, observed(request)))
 
     @router.get("/resources/{global_uid}", **openapi.DETAIL)
     async def get_resource(request: Request, global_uid: str) -> Response:
         """One object, by its `global_uid`."""
         identity = await _identity(services, request)
         parameters = parse_detail_query(request.scope["query_string"])
-        async with services.inflight.admitted(request):
-            return await _get(services, identity, global_uid, parameters, observed(request))
+        return services.inflight.admit(partial(_get, services, identity, global_uid, parameters, observed(request)))
 
     return router
 
@@ -114,7 +113,9 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _list(services: Services, identity: Identity, parameters: ListParameters, noted: Observed) -> Response:
+async def _list(
+    services: Services, identity: Identity, parameters: ListParameters, noted: Observed, share: Share
+) -> Response:
     noted.asked = f"{parameters.resource or '*'}.{parameters.group}".rstrip(".")
     begin("scope")
     catalog = await services.catalog.current()
@@ -138,14 +139,14 @@ async def _list(services: Services, identity: Identity, parameters: ListParamete
         query = replace(query, legs=tuple(leg for leg in query.legs if leg.type_id in ids))
     warnings = selection.warnings + left_out
     versions = await _versions(services, catalog, types, parameters.version)
-    page = await read_page(services.pool, query)
+    page = await read_page(services.pool, query, share)
     begin("serialise")
     noted.rows = len(page.rows)
-    return _respond(
-        answer(page.rows, catalog.by_id, _cursor(services.cursors, query, filters, page), warnings, versions),
-        freshness(catalog, query.legs),
-        warnings,
-    )
+    headers = freshness(catalog, query.legs)
+    if warnings:
+        headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
+    cursor = _cursor(services.cursors, query, filters, page)
+    return Pieces(answer(page.rows, catalog.by_id, cursor, warnings, versions), headers, share)
 
 
 async def _versions(
@@ -216,7 +217,12 @@ def _cursor(codec: CursorCodec, query: Query, filters: bytes, page: Page) -> str
 
 
 async def _get(
-    services: Services, identity: Identity, global_uid: str, parameters: DetailParameters, noted: Observed
+    services: Services,
+    identity: Identity,
+    global_uid: str,
+    parameters: DetailParameters,
+    noted: Observed,
+    share: Share,
 ) -> Response:
     begin("scope")
     cluster, _, uid = global_uid.rpartition(":")
@@ -230,7 +236,13 @@ async def _get(
     if not types or "\x00" in uid:
         raise absent
     rows = await read_objects(
-        services.pool, cluster, [cached.id for cached in types], uid, raw=parameters.raw, status=parameters.status_raw
+        services.pool,
+        cluster,
+        [cached.id for cached in types],
+        uid,
+        raw=parameters.raw,
+        status=parameters.status_raw,
+        share=share,
     )
     # Whether it exists is nobody's business who may not see it: asked and refused alike, row or no row.
     places = [(catalog.by_id[row.type_id], row.namespace, row.name) for row in rows] or [(types[0], "", "")]
@@ -246,7 +258,7 @@ async def _get(
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
     begin("serialise")
     noted.asked, noted.rows = asked.type.name, 1
-    return _respond(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, (row.namespace,))]))
+    return Pieces(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, (row.namespace,))]), share)
 
 
 def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list[CachedType]:
@@ -257,29 +269,6 @@ def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list
         if parameters.group in (None, cached.type.group) and parameters.resource in (None, cached.type.resource)
     )
     return sorted(types, key=lambda cached: (cached.type.group, cached.type.resource))
-
-
-def _respond(pieces: Iterator[bytes], headers: dict[str, str], warnings: tuple[str, ...] = ()) -> Response:
-    """The answer, at once if it is of one piece; others are made as the caller takes them."""
-    if warnings:
-        headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
-    first = next(pieces)
-    more = next(pieces, None)
-    if more is None:
-        return Response(first, media_type="application/json", headers=headers)
-    return StreamingResponse(
-        _timed(itertools.chain((first, more), pieces)), media_type="application/json", headers=headers
-    )
-
-
-async def _timed(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while True:
-        begin("serialise")
-        piece = next(pieces, None)
-        begin(None)
-        if piece is None:
-            return
-        yield piece
 
 
 def _quotable(text: str) -> str:

@@ -9,10 +9,12 @@ only those that lie before the end of the page, which a few of them tell, unless
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from presenter.cache.budget import within
 from presenter.cache.conditions import terms
 from presenter.cache.query import Filters, KeyValue, Page, Position, Query, Row, Sort
 from presenter.cache.statements import COLUMNS, MANY, Statement, StatementMaker, payload
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from presenter.cache.pool import Connection, Pool
+    from presenter.memory import Share
 
 WALK_BASE, WALK_PER_ROW = 1000, 20
 """Rows that a walk looks at before it gives up: as many as are cheap to read, more for larger pages."""
@@ -50,12 +53,26 @@ SELECT {columns}, {payload} FROM resources r WHERE cluster = $1 AND type_id = AN
 """
 
 
-async def read_page(pool: Pool, query: Query) -> Page:
-    """Read one page. Raises DatabaseUnavailable and its kin."""
+async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Page:
+    """Read one page: as many objects as are asked for, or as fit into a share of the memory.
+
+    Raises DatabaseUnavailable and its kin, and TooManyRequests when other answers leave it no room.
+    """
     if not query.legs:
         return Page([], None)
-    async with pool.connection() as connection:
-        found = await _found(connection, query)
+    if share is None:
+        async with pool.connection() as connection:
+            return await _page(connection, query)
+
+    async def read(connection: Connection, limit: int) -> tuple[int, Page]:
+        page = await _page(connection, query if limit == query.limit else replace(query, limit=limit))
+        return len(page.rows), page
+
+    return await within(share, pool, query.limit, query.raw + query.status, read)
+
+
+async def _page(connection: Connection, query: Query) -> Page:
+    found = await _found(connection, query)
     rows = [_row(record) for record in found[: query.limit]]
     return Page(rows, _position(query.sort, found[query.limit - 1]) if len(found) > query.limit else None)
 
@@ -138,16 +155,22 @@ async def _ask(connection: Connection, query: Query, statement: Statement) -> _A
 
 
 async def read_objects(
-    pool: Pool, cluster: str, types: Sequence[int], uid: str, *, raw: bool, status: bool
+    pool: Pool, cluster: str, types: Sequence[int], uid: str, *, raw: bool, status: bool, share: Share | None = None
 ) -> list[Row]:
     """Read what has a uid among some types of its cluster: one for each type that serves the object, in their order.
 
-    Raises DatabaseUnavailable and its kin.
+    Raises DatabaseUnavailable and its kin, and TooManyRequests when other answers leave no room in the memory.
     """
     sql = _OBJECTS.format(columns=COLUMNS, payload=payload(raw=raw, status=status))
-    async with pool.connection() as connection:
+
+    async def read(connection: Connection, _limit: int = 1) -> tuple[int, list[Row]]:
         records = await connection.fetch(sql, cluster, list(types), uid)
-    return sorted(map(_row, records), key=lambda row: types.index(row.type_id))
+        return len(records), sorted(map(_row, records), key=lambda row: types.index(row.type_id))
+
+    if share is None:
+        async with pool.connection() as connection:
+            return (await read(connection))[1]
+    return await within(share, pool, 1, raw + status, read)
 
 
 def _row(record: asyncpg.Record) -> Row:

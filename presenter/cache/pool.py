@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 
 from presenter import phases
+from presenter.cache.budget import WeighingConnection, documents_of
 from presenter.cache.failures import SettingRefused, blamed, translated
 from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
@@ -241,6 +242,7 @@ class Pool:
                 min_size=0,
                 max_size=size,
                 command_timeout=command_timeout,
+                connection_class=WeighingConnection,
                 init=_pass_json_as_bytes,
                 reset=_as_it_is,
                 max_cacheable_statement_size=_LONGEST_STATEMENT,
@@ -431,5 +433,5 @@ async def _pass_json_as_bytes(connection: Connection) -> None:
         schema="pg_catalog",
         format="binary",
         encoder=lambda document: b"\x01" + document,
-        decoder=lambda document: document[1:],
+        decoder=documents_of(connection).decode,
     )

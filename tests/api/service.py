@@ -150,10 +150,14 @@ async def serving(
     metrics: MetricsSettings | None = None,
     max_inflight: int = 256,
     query_timeout: timedelta = timedelta(seconds=10),
+    **http: str,
 ) -> AsyncIterator[Service]:
-    """Serve a database while inside, and watch a cluster into it if one is given."""
+    """Serve a database while inside, and watch a cluster into it if one is given.
+
+    `http` are more variables of that group.
+    """
     settings = Settings(
-        HttpSettings(PORT=0, MAX_INFLIGHT=max_inflight),
+        HttpSettings.model_validate({"PORT": 0, "MAX_INFLIGHT": max_inflight, **http}),
         LogSettings(),
         metrics or MetricsSettings(ANONYMOUS_METRICS=True),
         DatabaseSettings(QUERY_TIMEOUT=query_timeout),

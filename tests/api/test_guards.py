@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from presenter import server
+from presenter import connection, memory
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.errors import DatabaseBusy
@@ -28,6 +29,7 @@ from tests.rules import Rules
 MINUTE = timedelta(minutes=1)
 LARGE = 20_000_000
 """More than all buffers between a server and a client take."""
+LARGE_PAGE = f"/resources?group={WIDGETS}&name=large&raw=true"
 
 
 @pytest.fixture
@@ -183,18 +185,45 @@ async def test_a_caller_who_leaves_the_queue_makes_room(filled: Address, pool: P
 # -- callers who are slow ----------------------------------------------------------------------------------------------
 
 
-async def test_callers_who_read_slowly_hold_nothing(filled: Address, pool: Pool) -> None:
+async def test_callers_who_read_slowly_hold_no_connection_to_the_database(filled: Address, pool: Pool) -> None:
     busy = (
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
     )
-    async with serving(filled, max_inflight=1) as service, _many(service, CONNECTIONS + 2) as callers:
+    async with serving(filled, MAX_INFLIGHT_BYTES="1Gi") as service, _many(service, CONNECTIONS + 2) as callers:
         for caller in callers:  # one after the other: the page has been read when its first byte comes
-            await ask(service, caller, f"/resources?group={WIDGETS}&name=large&raw=true")
+            await ask(service, caller, LARGE_PAGE)
             assert await received(caller) == b"HTTP/1.1 200"
         async with pool.connection() as connection:
             assert await connection.fetchval(busy) == 0
         assert (await small(service)).names == ["small"]
+
+
+async def test_what_is_taken_on_is_held_until_it_is_sent(filled: Address) -> None:
+    async with serving(filled, max_inflight=1) as service, connected(service) as caller:
+        await ask(service, caller, LARGE_PAGE)
+        assert await received(caller) == b"HTTP/1.1 200"
+        (await small(service)).failure(429)
+        size = 0
+        while size < LARGE:
+            size += len(await received(caller, 2**20))
+        assert (await eventually(partial(small, service), lambda reply: reply.code == 200)).names == ["small"]
+
+
+async def test_answers_that_are_not_taken_hold_no_more_than_they_may(
+    filled: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_PATIENCE", 0.2)
+    async with serving(filled, MAX_INFLIGHT_BYTES="30Mi", MAX_PAGE_BYTES="20Mi") as service:
+        async with connected(service) as caller:
+            await ask(service, caller, LARGE_PAGE)
+            assert await received(caller) == b"HTTP/1.1 200"
+            assert (await small(service)).names == ["small"]
+            refusal = await service.get(LARGE_PAGE)
+            assert "MAX_INFLIGHT_BYTES" in refusal.failure(429)
+            assert int(refusal.headers["Retry-After"]) > 0
+        again = await eventually(partial(service.get, LARGE_PAGE), lambda reply: reply.code == 200)
+        assert again.names == ["large"]
 
 
 @asynccontextmanager
@@ -207,12 +236,49 @@ async def _many(service: Service, count: int) -> AsyncIterator[list[socket.socke
                 yield [caller, *others]
 
 
-async def test_a_caller_who_takes_nothing_is_cut_off(filled: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "STALLED", 1)
+@pytest.mark.parametrize("rate", [0, 10_000])
+async def test_a_caller_who_takes_too_little_is_cut_off(
+    filled: Address, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    monkeypatch.setattr(connection, "PACE", 0.5)
     async with serving(filled) as service, connected(service) as caller:
-        await ask(service, caller, f"/resources?group={WIDGETS}&name=large&raw=true")
+        await ask(service, caller, LARGE_PAGE)
         assert await received(caller) == b"HTTP/1.1 200"
-        await eventually(partial(_is_held, caller.getsockname()[1]), lambda held: not held)
+        while await _is_held(caller.getsockname()[1]):
+            if rate:
+                await received(caller, rate // 100)
+            await asyncio.sleep(0.01)
+        metrics = await service.get("/metrics")
+        assert b'presenter_http_errors_total{reason="ReadTooSlowly"} 1.0' in metrics.body
+
+
+async def test_a_caller_who_reads_as_fast_as_must_be_is_not_cut_off(
+    filled: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PACE", 0.2)
+    monkeypatch.setattr(connection, "SLOWEST", 10_000)
+    size = 0
+    async with serving(filled) as service, connected(service) as caller:
+        await ask(service, caller, LARGE_PAGE)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            size += len(await received(caller, 65_536))
+            await asyncio.sleep(0.01)
+        while size < LARGE:
+            size += len(piece := await received(caller, 2**20))
+            assert piece
+
+
+async def test_when_others_wait_an_answer_must_be_read_faster(filled: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PACE", 0.5)
+    monkeypatch.setattr(connection, "SLOWEST", 0)
+    few = serving(filled, MAX_INFLIGHT_BYTES="30Mi", MAX_PAGE_BYTES="20Mi")
+    async with few as service, connected(service) as caller:
+        await ask(service, caller, LARGE_PAGE)
+        assert await received(caller) == b"HTTP/1.1 200"
+        assert await _is_held(caller.getsockname()[1])
+        assert (await service.get(LARGE_PAGE)).names == ["large"]
+        assert not await _is_held(caller.getsockname()[1])
 
 
 async def _is_held(port: int) -> bool:
@@ -222,26 +288,31 @@ async def _is_held(port: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "answer"),
     [
-        b"",
-        b"GET /livez HTTP/1.1\r\nHost: ",
-        b"POST /resources HTTP/1.1\r\nHost: presenter\r\nContent-Length: 9\r\n\r\n{",
+        (b"", b""),
+        (b"\r\n" * 9, b""),
+        (b"GET /livez HTTP/1.1\r\nHost: ", b"HTTP/1.1 408"),
+        (b"POST /resources HTTP/1.1\r\nHost: presenter\r\nTOKEN\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 408"),
+        (b"POST /resources HTTP/1.1\r\nHost: presenter\r\nContent-Length: 9\r\n\r\n{", b"HTTP/1.1 401"),
     ],
-    ids=["nothing", "half a head", "half a body"],
+    ids=["nothing", "empty lines", "half a head", "half a body", "half a body that nobody reads"],
 )
 async def test_a_request_that_does_not_come_in_time_is_not_waited_for(
-    service: Service, monkeypatch: pytest.MonkeyPatch, said: bytes
+    service: Service, monkeypatch: pytest.MonkeyPatch, said: bytes, answer: bytes
 ) -> None:
-    monkeypatch.setattr(server, "ARRIVAL", 0.3)
+    monkeypatch.setattr(connection, "ARRIVAL", 0.3)
+    token = f"Authorization: {service.authorization['Authorization']}".encode()
     async with connected(service) as caller:
-        await asyncio.get_running_loop().sock_sendall(caller, said)
-        while await received(caller, 4096):
-            pass
+        await asyncio.get_running_loop().sock_sendall(caller, said.replace(b"TOKEN", token))
+        got = b""
+        while piece := await received(caller, 4096):
+            got += piece
+        assert got[:12] == answer
 
 
 async def test_a_connection_is_kept_between_requests(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "ARRIVAL", 0.3)
+    monkeypatch.setattr(connection, "ARRIVAL", 0.3)
     async with connected(service) as watched, connected(service) as caller:
         await ask(service, caller, "/livez")
         assert await received(caller, 4096)

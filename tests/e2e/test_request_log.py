@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from urllib.parse import urlsplit
+
+import pytest
 
 from presenter.phases import PHASES
 from tests.e2e.system import PANELS, Json, Service, System
@@ -41,3 +45,42 @@ async def test_a_request_leaves_one_line_with_all_that_is_known_of_it(system: Sy
     assert "nobody's business" not in log
     for part in service.token.split("."):
         assert part not in log
+
+
+HEAD = "GET /livez HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (HEAD + "x: y\r\n" * 200, {"method": "GET", "path": "/livez", "code": 431}),
+        ("GET /some/where?" + "x" * 70_000, {"method": "GET", "path": "/some/where", "code": 414}),
+        ("GET /a b?c=d HTTP/1.1\r\n\r\n", {"method": "GET", "path": "/a", "code": 400}),
+        ("\x16\x03\x01", {"method": "", "code": 400}),
+    ],
+    ids=["431", "414", "400", "not HTTP"],
+)
+async def test_a_request_that_is_refused_leaves_its_line(system: System, said: str, told: Json) -> None:
+    service = await system.start("serve")
+    url = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(said.encode("latin-1"))
+    assert (await reader.read()).startswith(f"HTTP/1.1 {told['code']} ".encode())
+    writer.close()
+    found = json.loads((await service.process.line(rf'^.*"code": {told["code"]}.*"event": "request".*$'))[0])
+    assert found.items() >= told.items()
+    assert found["reason"]
+
+
+async def test_a_query_that_nobody_escaped_leaves_its_line(system: System) -> None:
+    service = await (await system.start()).ready()
+    url = urlsplit(service.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    request = "GET /resources?group=core&name=zoë x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+    writer.write(f"{request}Authorization: Bearer {service.token}\r\nX-Krateo-TraceId: raw\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    told = json.loads((await service.process.line(r'^.*"trace_id": "raw".*$'))[0])
+    assert answer.startswith(f"HTTP/1.1 {told['code']} ".encode())
+    assert (told["path"], told["user"]) == ("/resources", "tester")
+    assert told["code"] != 400

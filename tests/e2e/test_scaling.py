@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
 import os
 import re
@@ -195,6 +196,50 @@ async def test_a_worker_that_is_killed_is_replaced(served: Service) -> None:
     failures = [each for each in got if isinstance(each, aiohttp.ClientError)]
     assert len(failures) <= 4, "what was under way in the one that was killed"
     assert {each.status for each in got if isinstance(each, Reply)} == {200}
+
+
+async def test_workers_that_are_killed_again_and_again_are_replaced_ever_later_and_then_not(system: System) -> None:
+    service = await system.start("serve --workers 2")
+    await until_listening(service, 2)
+    known = set(workers(service))
+    [victim, other] = workers(service).values()
+    for _ in range(4):
+        victim.kill()
+        [victim] = await eventually(partial(_newcomers, service, known), bool)
+        known.add(victim.pid)
+    victim.kill()
+    assert await service.process.ended() == 1
+    assert re.fullmatch(
+        r"presenter: worker [12] has been ended 5 times within 60 seconds, at last by SIGKILL: .*memory.*",
+        service.process.err[-1],
+    )
+    told = [json.loads(line) for line in service.process.err if "takes its place" in line]
+    assert [line["seconds"] for line in told] == [0, 1, 2, 4]
+    assert not other.is_running()
+
+
+async def _newcomers(service: Service, known: set[int]) -> list[psutil.Process]:
+    """The workers that were not known."""
+    return [worker for pid, worker in workers(service).items() if pid not in known]
+
+
+async def test_while_a_worker_is_not_replaced_the_others_have_its_connections(system: System) -> None:
+    service = await system.start("serve --workers 2")
+    await until_listening(service, 2)
+    [victim, other] = workers(service).values()
+    victim.kill()
+    await until_listening(service, 3)
+    [again] = [worker for pid, worker in workers(service).items() if pid not in (victim.pid, other.pid)]
+    again.kill()
+    await service.process.line('takes its place.*"seconds": 1|"seconds": 1.*takes its place')
+    for _ in range(20):  # each of which would have been its with a probability of a half
+        async with (
+            asyncio.timeout(0.9),
+            aiohttp.ClientSession() as session,
+            session.get(f"{service.url}/livez") as answer,
+        ):
+            assert answer.status == 200
+    await until_listening(service, 4)
 
 
 async def test_connections_are_spread_over_the_workers(served: Service) -> None:

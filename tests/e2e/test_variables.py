@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -122,6 +123,63 @@ async def test_who_is_told_how_it_stands(system: System) -> None:
     assert await told(secret, Authorization="Bearer another") == (401, False)
     assert "a token for scrapes" not in secret.process.log()
     assert await told(await system.start("serve", ANONYMOUS_METRICS="true")) == (200, True)
+
+
+@shows("MAX_PAGE_BYTES")
+async def test_a_page_ends_where_its_objects_are_too_large(system: System) -> None:
+    service = await (await system.start(MAX_PAGE_BYTES="1Mi")).ready()
+    for number in range(5):
+        system.put(f"large-{number}", text="x" * 400_000)
+    await system.in_sync(service, PANELS)
+    query: dict[str, str | int] = {"group": WIDGETS, "namespace": "*", "name_contains": "large", "limit": 5000}
+    assert len(await service.items(**query)) == 5
+    first = await service.get("/resources", raw="true", **query)
+    assert len(first.json["items"]) < 5
+    rest = await service.items(raw="true", cursor=first.json["cursor"], **query)
+    assert {item["name"] for item in [*first.json["items"], *rest]} <= {f"large-{number}" for number in range(5)}
+
+
+@shows("MAX_INFLIGHT_BYTES")
+async def test_only_so_many_bytes_are_read_at_once(system: System, database: Address) -> None:
+    service = await (await system.start(MAX_INFLIGHT_BYTES="9Mi", MAX_PAGE_BYTES="1Mi")).ready()
+    ask = partial(service.get, "/resources", group=WIDGETS, namespace="*")
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'resources'::regclass AND NOT granted"
+    connection = await database.connect()
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE resources IN ACCESS EXCLUSIVE MODE")
+            large = [asyncio.create_task(ask(limit=5000)) for _ in range(2)]
+            await eventually(partial(connection.fetchval, waiting), bool)
+            small = asyncio.create_task(ask(limit=5))
+            assert await connection.fetchval(waiting) == 1, "the others wait until one has been read"
+        replies = await asyncio.gather(*large, small)
+    finally:
+        await connection.close()
+    assert [reply.status for reply in replies] == [200] * 3
+
+
+@shows("MAX_CONNECTIONS", "MAX_IDLE_CONNECTIONS")
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"MAX_CONNECTIONS": "4"}, 4),
+        ({"MAX_CONNECTIONS": "9", "MAX_IDLE_CONNECTIONS": "3"}, 3),
+    ],
+    ids=str,
+)
+async def test_only_so_many_connections_stay_open(system: System, settings: dict[str, str], left: int) -> None:
+    service = await system.start("serve", **settings)
+    url = urlsplit(service.url)
+    streams = [await asyncio.open_connection(url.hostname, url.port) for _ in range(8)]
+    try:
+        closed = await asyncio.gather(*(reader.read() for reader, _ in streams[:-left]))
+        assert set(closed) == {b""}
+        for reader, writer in streams[-left:]:
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: presenter\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    finally:
+        for _, writer in streams:
+            writer.close()
 
 
 @shows("DEBUG")
