@@ -81,13 +81,16 @@ async def run(
         async with (
             _catalog(settings, reading) as catalog,
             _watching(settings, patterns, address, registry) if watch else contextlib.nullcontext() as lead,
-            _serving(settings, reading, catalog, registry) if serve else contextlib.nullcontext() as resources,
+            _serving(settings, reading, catalog, registry) if serve else contextlib.nullcontext() as served,
         ):
             await catalog.current()  # so that it is told from the beginning how it stands
-            health = health_router(catalog, registry, settings.metrics)
+            resources, pages = served or (None, None)
+            health = health_router(catalog, registry, settings.metrics, pages)
             application = create_application(health, registry, resources, trace)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(catalog.follow(), name="catalog")
+                if pages is not None:
+                    tasks.create_task(pages.keep_trying(), name="pages")
                 if lead is not None:
                     tasks.create_task(lead(), name="lead")
                 tasks.create_task(
@@ -122,7 +125,7 @@ async def _catalog(settings: Settings, address: Address) -> AsyncIterator[Catalo
 
 def _serving(
     settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
-) -> AbstractAsyncContextManager[APIRouter]:
+) -> AbstractAsyncContextManager[tuple[APIRouter, Pool]]:
     from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
 
     return serving(settings, address, catalog, registry)

@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def serving(
     settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
-) -> AsyncIterator[APIRouter]:
-    """What answers."""
+) -> AsyncIterator[tuple[APIRouter, Pool]]:
+    """What answers, and the connections that it needs for that."""
     if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
     for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
@@ -55,7 +55,7 @@ async def serving(
                 settings.http.max_inflight, Memory(settings.http.max_inflight_bytes, settings.http.max_page_bytes)
             ),
         )
-        yield resources_router(services)
+        yield resources_router(services), pool
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from presenter.api.metrics import cache_metrics, verdict_metrics
 from presenter.cache.catalog import Catalog
 from presenter.cache.catalog_reader import CatalogReader
+from presenter.cache.pool import Pool
 from presenter.cache.report import report, report_of_failure, verdict, verdict_of_failure
 from presenter.config import MetricsSettings
 from presenter.errors import PresenterError, Unauthorized
@@ -29,8 +31,10 @@ HELD = 0.2
 """Seconds the others wait, so that a flood of them takes little from those who ask for resources."""
 
 
-def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings: MetricsSettings) -> APIRouter:
-    """The routes, on what is known of the cache and a metrics registry."""
+def health_router(
+    catalog: CatalogReader, registry: CollectorRegistry, settings: MetricsSettings, pages: Pool | None = None
+) -> APIRouter:
+    """The routes, on what is known of the cache, a metrics registry and, where there are any, connections for pages."""
     router = APIRouter(tags=["health"])
     token = settings.token.get_secret_value().encode() if settings.token is not None else None
     crowd = _Crowd()
@@ -56,7 +60,7 @@ def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings:
 
     @router.get("/readyz", summary="Can it answer?", responses={503: {"description": "Not yet; `reason` says why."}})
     async def readyz(request: Request) -> Response:
-        """200 when the database answers, its schema is right and a cluster can be asked.
+        """200 when the database answers, also for pages, its schema is right and a cluster can be asked.
 
         That is one whose first lists were once complete, but for types that its API server refuses to list. `reason`
         is a word: `ok`, `database`, `schema`, `unwatched` (no cluster was ever watched) or `listing`. With the token
@@ -65,7 +69,7 @@ def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings:
         knows = await may_know(request)
         standing: dict[str, Any]
         try:
-            known = catalog.known()
+            known = _known(catalog, pages)
             standing = report(known) if knows else verdict(known)
         except PresenterError as error:
             standing = report_of_failure(error) if knows else verdict_of_failure(error)
@@ -83,7 +87,9 @@ def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings:
         Without the token of METRICS_TOKEN only `presenter_database_up` and `presenter_ready`.
         """
         knows = await may_know(request)
-        known = _known(catalog)
+        known: Catalog | None = None
+        with suppress(PresenterError):
+            known = _known(catalog, pages)
         if knows:  # in a thread, since there may be very many series
             body = await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(registry))
         else:
@@ -93,11 +99,10 @@ def health_router(catalog: CatalogReader, registry: CollectorRegistry, settings:
     return router
 
 
-def _known(catalog: CatalogReader) -> Catalog | None:
-    try:
-        return catalog.known()
-    except PresenterError:
-        return None
+def _known(catalog: CatalogReader, pages: Pool | None) -> Catalog:
+    if pages is not None and pages.trouble is not None:
+        raise pages.trouble
+    return catalog.known()
 
 
 class _Crowd:

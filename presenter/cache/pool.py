@@ -23,7 +23,7 @@ from presenter.cache.budget import WeighingConnection, documents_of
 from presenter.cache.failures import SettingRefused, blamed, translated
 from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
-from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable
+from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, PresenterError
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -282,7 +282,7 @@ class Pool:
             await pool.close()
 
     @property
-    def trouble(self) -> str | None:
+    def trouble(self) -> PresenterError | None:
         """Why there was no connection when one was last wanted; None when there was, or nobody has asked yet."""
         return self._connector.trouble
 
@@ -313,7 +313,7 @@ class Pool:
         while True:
             await asyncio.sleep(_PAUSE)
             if self.trouble is not None:
-                with suppress(DatabaseUnavailable):
+                with suppress(PresenterError):
                     async with self.connection():
                         pass
 
@@ -338,7 +338,7 @@ class _Connector:
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings
-        self.trouble: str | None = None
+        self.trouble: PresenterError | None = None
 
     async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         """As asyncpg.create_pool calls it. Raises as Address.connect does."""
@@ -378,8 +378,8 @@ class _Use(AbstractAsyncContextManager["Connection"]):
                     connecting = self._pool.get_idle_size() == 0  # else it is at once, and no clock needs to run
                     self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
             except BaseException as error:
-                if isinstance(error, DatabaseUnavailable):
-                    self._connector.trouble = str(error)
+                if isinstance(error, PresenterError):
+                    self._connector.trouble = error
                 self._turns.release()
                 raise
         except BaseException:

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from presenter.cache.pool import Address, Pool
-from presenter.errors import DatabaseUnavailable
+from presenter.errors import DatabaseUnavailable, PresenterError
 from tests.eventually import eventually
 from tests.servers import Postgres
 
@@ -56,7 +56,7 @@ async def test_that_there_are_no_connections_is_known_until_there_are(limited: A
         await asyncio.wait([trying])
 
 
-async def _trouble(pool: Pool) -> str | None:
+async def _trouble(pool: Pool) -> PresenterError | None:
     return pool.trouble
 
 

@@ -6,13 +6,15 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from presenter.cache.pages import PLANNING
-from presenter.cache.pool import Address
+from presenter.cache.pool import Address, Pool
 from tests.e2e.system import PANELS, Service, System, variables_of
+from tests.eventually import eventually
 from tests.pgbouncer import pgbouncer, require_pgbouncer
 from tests.servers import Postgres
 
@@ -25,6 +27,7 @@ BY_HAND = re.findall(r"^    ((?:GRANT|ALTER DEFAULT) .*);$", PAGE, re.MULTILINE)
 [GIVE] = re.findall(r"^    presenter (migrate --reader \w+)$", PAGE, re.MULTILINE)
 ROLE = GIVE.split()[-1]
 FEW = "default_pool_size = 2"
+QUERY: dict[str, str | int] = {"group": "widgets.templates.krateo.io", "namespace": "*"}
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +94,32 @@ async def test_what_is_granted_by_hand_is_enough(system: System, database: Addre
     await connection.close()
     await system.start("watch")
     await system.in_sync(await (await system.start("serve", DB_USER=ROLE)).ready(), PANELS)
+
+
+async def test_a_process_whose_pages_get_no_connection_is_not_ready(
+    system: System, database: Address, postgres: Postgres
+) -> None:
+    """Though what it needs to tell how it stands has one."""
+    name = variables_of(database)["DB_NAME"]
+    given = await system.launch(*GIVE.split(), **system.variables)
+    assert await given.ended() == 0, given.log()
+    await system.start("watch")
+    service = await (await system.start("serve", DB_USER=ROLE)).ready()
+    await asyncio.to_thread(
+        postgres.execute,
+        f"ALTER ROLE {ROLE} CONNECTION LIMIT 2",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ROLE}' AND datname = '{name}'",
+    )
+    async with Pool.opened(database, size=1) as pool, pool.connection() as connection:
+        count = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
+        await eventually(partial(connection.fetchval, count, ROLE), lambda connections: connections == 2)
+    await eventually(partial(service.get, "/resources", **QUERY), lambda reply: reply.status == 503)
+    await eventually(
+        partial(service.get, "/readyz"), lambda reply: (reply.status, reply.json["reason"]) == (503, "database")
+    )
+    await asyncio.to_thread(postgres.execute, f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+    await service.ready()  # by itself
+    assert (await service.get("/resources", **QUERY)).status == 200
 
 
 async def test_a_role_without_its_settings_is_told_how_to_get_them(
