@@ -42,4 +42,5 @@ def create_application(
     async def home() -> RedirectResponse:
         return RedirectResponse("docs")
 
-    return Observe(Direct(app, resources.routes if resources is not None else []), registry, trace)
+    direct = [*(resources.routes if resources is not None else ()), *health.routes]
+    return Observe(Direct(app, direct), registry, trace)

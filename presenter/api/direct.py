@@ -17,9 +17,8 @@ from presenter.errors import CallerGone, PresenterError, TooManyRequests
 from presenter.memory import Memory, Share
 from presenter.phases import measured
 
-PROBES = ("/livez", "/readyz")
 OTHERS = 16
-"""How many requests for what needs no token are answered at once; in the way of probes nobody may stand."""
+"""How many requests for what needs no token are answered at once: the documentation, which is large."""
 
 
 class Direct:
@@ -44,9 +43,6 @@ class Direct:
                 scope.update(found, route=route)
                 await _answer(route, scope, receive, send)
                 return
-        if scope["path"] in PROBES:
-            await self._app(scope, receive, send)
-            return
         request = Request(scope)
         try:
             await self._others.answer(self._other, scope, receive, send)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from contextlib import suppress
-from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from presenter.api.inflight import Inflight
 from presenter.api.metrics import cache_metrics, verdict_metrics
 from presenter.cache.catalog import Catalog
 from presenter.cache.catalog_reader import CatalogReader
@@ -23,12 +22,16 @@ from presenter.cache.pool import Pool
 from presenter.cache.report import report, report_of_failure, verdict, verdict_of_failure
 from presenter.config import MetricsSettings
 from presenter.errors import PresenterError, Unauthorized
+from presenter.memory import Memory, Share
 
-AT_ONCE = 50
+AT_ONCE = 20
 """So many a second who have no token are answered at once, which is more than probes and scrapes are."""
 
-HELD = 0.2
+HELD = 1.0
 """Seconds the others wait, so that a flood of them takes little from those who ask for resources."""
+
+SCRAPES = 16
+"""How many scrapes at once are told everything, which may be much; in the way of probes nobody may stand."""
 
 
 def health_router(
@@ -36,25 +39,22 @@ def health_router(
 ) -> APIRouter:
     """The routes, on what is known of the cache, a metrics registry and, where there are any, connections for pages."""
     router = APIRouter(tags=["health"])
-    token = settings.token.get_secret_value().encode() if settings.token is not None else None
-    crowd = _Crowd()
+    door = _Door(settings)
+    scrapes = Inflight(SCRAPES, Memory(0, 0), "these are scrapes")
 
-    async def may_know(request: Request) -> bool:
-        """Whether the caller is told everything. Raises Unauthorized for a token that is not the one."""
-        if settings.anonymous:
-            return True
-        authorization = request.headers.get("authorization")
-        if token is None or authorization is None:
-            await crowd.wait()
-            return False
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token):
-            return True
-        await crowd.wait()
-        raise Unauthorized("the token is not that of METRICS_TOKEN: send that one, or none to be told yes or no")
+    def answered() -> Catalog | None:
+        try:
+            return _known(catalog, pages)
+        except PresenterError:
+            return None
+
+    async def every_metric(_share: Share) -> Response:
+        known = answered()
+        # In a thread: there may be very many series.
+        return _metrics(await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(registry)))
 
     @router.get("/livez", summary="Is the process alive?", response_class=Response)
-    async def livez() -> Response:
+    async def livez(_request: Request) -> Response:
         """200 as long as the event loop turns; what the process depends on is `/readyz`'s concern."""
         return Response(b"ok", media_type="text/plain")
 
@@ -66,8 +66,7 @@ def health_router(
         is a word: `ok`, `database`, `schema`, `unwatched` (no cluster was ever watched) or `listing`. With the token
         of METRICS_TOKEN the body says how everything stands.
         """
-        knows = await may_know(request)
-        standing: dict[str, Any]
+        knows = await door.is_open_to(request)
         try:
             known = _known(catalog, pages)
             standing = report(known) if knows else verdict(known)
@@ -86,17 +85,15 @@ def health_router(
 
         Without the token of METRICS_TOKEN only `presenter_database_up` and `presenter_ready`.
         """
-        knows = await may_know(request)
-        known: Catalog | None = None
-        with suppress(PresenterError):
-            known = _known(catalog, pages)
-        if knows:  # in a thread, since there may be very many series
-            body = await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(registry))
-        else:
-            body = verdict_metrics(known)
-        return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if await door.is_open_to(request):
+            return scrapes.admit(every_metric)
+        return _metrics(verdict_metrics(answered()))
 
     return router
+
+
+def _metrics(text: bytes) -> Response:
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _known(catalog: CatalogReader, pages: Pool | None) -> Catalog:
@@ -105,15 +102,30 @@ def _known(catalog: CatalogReader, pages: Pool | None) -> Catalog:
     return catalog.known()
 
 
-class _Crowd:
-    """Those who ask without a token: at once while they are few, and each for a while when they are many."""
+class _Door:
+    """Who is told everything. The others are let through at once while they are few, each after a while when many."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: MetricsSettings) -> None:
+        self._open = settings.anonymous
+        self._token = settings.token.get_secret_value().encode() if settings.token is not None else None
         self._second = 0
         self._count = 0
 
-    async def wait(self) -> None:
-        """Wait, if there are many."""
+    async def is_open_to(self, request: Request) -> bool:
+        """Whether the caller is told everything. Raises Unauthorized for a token that is not the one."""
+        if self._open:
+            return True
+        authorization = request.headers.get("authorization")
+        if self._token is None or authorization is None:
+            await self._wait()
+            return False
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+            return True
+        await self._wait()
+        raise Unauthorized("the token is not that of METRICS_TOKEN: send that one, or none to be told yes or no")
+
+    async def _wait(self) -> None:
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._count = second, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -21,7 +22,12 @@ def cache_metrics(catalog: Catalog | None) -> bytes:
 
 def verdict_metrics(catalog: Catalog | None) -> bytes:
     """Of these what anybody may know."""
-    return _text(_Verdict(catalog))
+    return _verdict_text(catalog is not None, catalog is not None and catalog.usable)
+
+
+@cache
+def _verdict_text(up: bool, ready: bool) -> bytes:
+    return _text(_Verdict(up, ready))
 
 
 def _text(collector: Collector) -> bytes:
@@ -31,29 +37,33 @@ def _text(collector: Collector) -> bytes:
 
 
 class _Verdict(Collector):
-    """Whether a catalog is there (None: the database did not answer), and can be asked."""
+    """Whether the database answered, and there is a cluster that can be asked."""
 
-    def __init__(self, catalog: Catalog | None) -> None:
-        self._catalog = catalog
+    def __init__(self, up: bool, ready: bool) -> None:
+        self._up = up
+        self._ready = ready
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' client asks a collector for."""
-        catalog = self._catalog
         yield GaugeMetricFamily(
-            "presenter_database_up", "Whether the database answered when it was last asked.", catalog is not None
+            "presenter_database_up", "Whether the database answered when it was last asked.", self._up
         )
         yield GaugeMetricFamily(
             "presenter_ready",
             "Whether the database answers and a cluster can be asked: what /readyz says.",
-            catalog is not None and catalog.usable,
+            self._ready,
         )
 
 
 class _Cache(_Verdict):
-    """All there is to say of a catalog.
+    """All there is to say of a catalog (None: the database did not answer).
 
     The label `namespace` is empty, which to Prometheus is no label, unless NAMESPACES restricts what is watched.
     """
+
+    def __init__(self, catalog: Catalog | None) -> None:
+        super().__init__(catalog is not None, catalog is not None and catalog.usable)
+        self._catalog = catalog
 
     def collect(self) -> Iterator[Metric]:
         """What Prometheus' client asks a collector for."""

@@ -253,7 +253,7 @@ class Catalog:
         discovered = all(cluster.discovered for cluster in self.clusters)
         return bool(self.clusters) and discovered and all(cached.synced for cached in self.types)
 
-    @property
+    @cached_property
     def usable(self) -> bool:
         """Whether there is a cluster that can be asked: what another one lacks is no reason to turn callers away."""
         return any(self.can_be_asked(cluster) for cluster in self.clusters)
