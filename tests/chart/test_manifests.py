@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # it has no annotations of its own
@@ -15,7 +16,7 @@ import yaml
 
 from presenter import __version__
 from presenter.cache.pool import Address
-from presenter.config import Settings, variables
+from presenter.config import GROUPS, Settings, variables
 from presenter.errors import ConfigError
 from presenter.patterns import Patterns
 from tests.chart.helm import (
@@ -157,6 +158,10 @@ def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: H
     ("variable", "good", "bad"),
     [
         ("MAX_INFLIGHT", [1, 256, "300", ""], ["abc", 0, "0", -1, 1.5]),
+        ("MAX_CONNECTIONS", [1, "1024"], ["many", 0]),
+        ("MAX_IDLE_CONNECTIONS", [1, "512"], ["many", 0]),
+        ("MAX_INFLIGHT_BYTES", ["128Mi", "1Gi", 134217728, ""], ["128 MB", "1.5Gi", "128M", 0]),
+        ("MAX_PAGE_BYTES", ["32Mi", 1048576], ["large", "1Ti"]),
         ("DB_PORT", [1, 5432, "6432", "65535", ""], ["http", 0, 65536, "65536", "543a"]),
         ("DB_READ_PORT", [6432, "6432", ""], ["abc", 0, "70000"]),
         ("QUERY_TIMEOUT", ["10s", "1h30m", "1.5s", "100ms", ""], ["10", "soon", "1 s", "-1s"]),
@@ -191,6 +196,26 @@ def test_config_takes_what_the_service_takes(variable: str, good: list[Any], bad
         if isinstance(value, bool):
             value = str(value).lower()
         assert _service_takes(variable, str(value)) == (value in good or str(value) in ("true", "false")), value
+
+
+def test_every_number_of_config_has_bounds() -> None:
+    """One that is added without is taken whatever it says, until the service is started with it."""
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["config"]["properties"]
+    loose = [name for name, kind in schema.items() if "integer" in kind.get("type", ()) and "minimum" not in kind]
+    assert loose == []
+    assert [
+        name for name, kind in schema.items() if kind.get("type") == ["integer", "string"] and "pattern" not in kind
+    ] == []
+    durations = {
+        field.alias for group in GROUPS for field in group.model_fields.values() if field.annotation is timedelta
+    }
+    assert {name for name in durations - FROM_THE_CHART if "pattern" not in schema[str(name)]} == set()
+
+
+def test_large_numbers_stay_numbers(render: Render) -> None:
+    values = having(having(DEFAULT, "config.MAX_PAGE_BYTES", 33554432), "config.MAX_INFLIGHT", 2000000)
+    found = environment(container(render(values)["Deployment", NAME]))
+    assert (found["MAX_PAGE_BYTES"], found["MAX_INFLIGHT"]) == ("33554432", "2000000")
 
 
 def _service_takes(variable: str, text: str) -> bool:

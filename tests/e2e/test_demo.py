@@ -239,7 +239,7 @@ async def test_it_watches_a_cluster_of_ones_own(demo: StartDemo, sandbox: Sandbo
     ("arguments", "message"),
     [
         (["--kubeconfig", "none"], "Invalid value for '--kubeconfig': file 'none' does not exist."),
-        (["--kubeconfig", "empty"], "presenter: KUBECONFIG is '{}/empty', which cannot be used: not what kubectl "),
+        (["--kubeconfig", "empty"], "presenter: KUBECONFIG is '{}/empty': it has no current-context"),
         (["--data-dir", "empty"], "Invalid value for '--data-dir': dir 'empty' is a file."),
         (["--data-dir", "empty/in"], "presenter: --data-dir is 'empty/in', which cannot be used: Not a directory"),
     ],

@@ -56,7 +56,7 @@ volumes:
 {{- end -}}
 {{- range $variable, $value := $config }}
 - name: {{ $variable }}
-  value: {{ $value | toString | quote }}
+  value: {{ ternary ($value | int64) $value (kindIs "float64" $value) | toString | quote }}
 {{- end }}
 {{ include "presenter.fromSecret" (list "DB_USER" $secret.name $secret.userKey) -}}
 {{ include "presenter.fromSecret" (list "DB_PASS" $secret.name $secret.passwordKey) -}}
