@@ -88,13 +88,13 @@ def _same_rows(shape: Shape) -> tuple[str, str, str]:
 async def _with_depths(pool: Pool, alike: Sequence[Shape]) -> list[tuple[Shape, dict[int, Query]]]:
     """Each shape with its first page and, where there are several, with page DEEP or the last full one before it."""
     first = alike[0].query
-    namespaces = first.legs[0].namespaces  # which are the same of every type
+    namespaces = first.ranges[0].namespaces  # which are the same of every type
     wanted = first.filters
     found = []
     async with pool.connection() as connection, connection.transaction():
         await connection.execute(
             _MATCHED,
-            [leg.type_id for leg in first.legs],
+            [scanned.type_id for scanned in first.ranges],
             None if namespaces is None else list(namespaces),
             None if wanted.labels is None else json.dumps(dict(wanted.labels)).encode(),
             wanted.name,

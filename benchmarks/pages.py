@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from presenter.cache import migration
+from presenter.cache.catalog import read_catalog
 from presenter.cache.pages import read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Sort
-from presenter.cache.scope import Grant, legs
+from presenter.cache.scope import Grant, scan_ranges
 from presenter.cache.writer import Writer
 from presenter.embedded import EmbeddedPostgres
 from presenter.resource import Object, ResourceType
@@ -37,7 +38,8 @@ async def _measure(grant: Grant, objects: int, namespaces: int, limit: int) -> f
             pool = await Pool.open(postgres.address(), size=2, command_timeout=60)
             try:
                 type_id = await _fill(pool, objects, namespaces)
-                within = tuple(legs({type_id: grant}, [], [type_id], None))
+                types = (await read_catalog(pool)).types
+                within = tuple(scan_ranges({type_id: grant}, types, None))
                 query = Query(within, Sort.CREATED_AT, descending=True, limit=limit, raw=True)
                 return statistics.median([await _timed(pool, query) for _ in range(50)])
             finally:

@@ -10,7 +10,7 @@ from typing import Literal
 from benchmarks import population as data
 from benchmarks.population import NAMESPACES
 from presenter.cache.query import Filters, Query, Sort
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 
 SIZES: dict[str, tuple[int, bool]] = {"5 raw": (5, True), "50 raw": (50, True), "500": (500, False)}
 DEEP = 1000
@@ -90,12 +90,12 @@ class Shape:
 def shapes(type_ids: Sequence[int], filters: dict[str, Filters]) -> Iterator[Shape]:
     """All there are: of the largest type, and of all types together with the plainest of sizes."""
     for scope, namespaces in SCOPES.items():
-        of_one, *others = (Leg(type_id, namespaces) for type_id in type_ids)
+        of_one, *others = (ScanRange(data.CLUSTER, type_id, namespaces) for type_id in type_ids)
         for (name, wanted), (sort, descending) in itertools.product(filters.items(), ORDERS):
             whole = Query((of_one,), sort, descending, 0, wanted)
             for size, (limit, raw) in SIZES.items():
                 yield Shape(name, scope, "one type", size, replace(whole, limit=limit, raw=raw))
             if sort in (Sort.CREATED_AT, Sort.NAMESPACE_AND_NAME):
                 yield Shape(
-                    name, scope, "all types", "50 raw", replace(whole, legs=(of_one, *others), limit=50, raw=True)
+                    name, scope, "all types", "50 raw", replace(whole, ranges=(of_one, *others), limit=50, raw=True)
                 )

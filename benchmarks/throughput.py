@@ -19,13 +19,14 @@ import psutil
 
 from benchmarks.database import USER, Filled
 from benchmarks.load import Answered, Load, call
-from benchmarks.population import GROUP, TYPES
+from benchmarks.population import CLUSTER, GROUP, TYPES
 from presenter.access.identity import sign
 from presenter.cache.pages import PLANNING
+from presenter.cache.plan import plan
 from presenter.cache.pool import Address
 from presenter.cache.query import Query, Sort
-from presenter.cache.scope import Leg
-from presenter.cache.statements import StatementMaker
+from presenter.cache.scope import ScanRange
+from presenter.cache.sql import statement
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of
 
@@ -149,8 +150,8 @@ async def latencies(service: Serving, seconds: float) -> dict[str, float]:
 
 async def _pgbench(filled: Filled, limit: int, connections: int, seconds: float) -> float:
     """Transactions a second of the statement behind such a page, prepared, with the arguments as variables."""
-    query = Query((Leg(filled.population.type_ids[0]),), Sort.CREATED_AT, descending=True, limit=limit, raw=True)
-    sql, arguments = StatementMaker(query).ordered()
+    ranges = (ScanRange(CLUSTER, filled.population.type_ids[0]),)
+    sql, arguments = statement(next(plan(Query(ranges, Sort.CREATED_AT, descending=True, limit=limit, raw=True))))
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(re.sub(r"\$(\d+)", r":a\1", sql).strip() + ";\n")
         script.flush()

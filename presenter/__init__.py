@@ -3,7 +3,7 @@
 How the code is laid out, in the direction in which imports go:
 
     cli, demo    the commands
-    can_i, status, reference    what some of them have to say
+    can_i, explain, status, reference    what some of them have to say
     app          the composition root: builds everything from the settings, and runs it
     serving, watching    its two sides, each of which can run without the other
     server, workers    the HTTP server, and several of it on one port
@@ -11,7 +11,7 @@ How the code is laid out, in the direction in which imports go:
     api/         HTTP: parameters → selection → answers; errors as Kubernetes Status objects
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
     access/      who may see what: token → identity → scope
-    cache/       the PostgreSQL edge: every write (`writer`), every read (`pages`), the schema, the cursor
+    cache/       the PostgreSQL edge: writes (`writer`), reads (`plan` → `sql` → `pages`), the schema, the cursor
     apimachinery/    Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
     phases, tracing    where the time of a request goes
     memory    how much of it answers may take

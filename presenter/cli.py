@@ -186,6 +186,44 @@ def can_i(
 
 
 @cli.command()
+def explain(
+    query: Annotated[
+        str, typer.Argument(help="Query string, as for GET /resources: 'group=apps&namespace=*&limit=5'.")
+    ],
+    analyze: Annotated[bool, typer.Option("--analyze", help="Show PostgreSQL's plans: EXPLAIN (ANALYZE).")] = False,
+    user: Annotated[str, typer.Option(help="Name of the user. Default: somebody who may see everything.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Group of the user; may be repeated.")] = None,
+) -> None:
+    """Tell how a page is read: which indexes are scanned, how far, and why; and the statements, with their values.
+
+    The page is read for that, from the database that pages are served from. A query string with a cursor needs the key
+    that signed it.
+    """
+    if group and not user:
+        raise ConfigError("--group is given without --user: name the user, too")
+    settings = _settings(quiet=True)
+    if user and settings.access.authorizer != "rbac":
+        raise ConfigError("AUTHORIZER is sar: who may see what is not in the database, so that --user tells nothing")
+    from presenter import explain as explanation  # takes a second, which the other commands need not wait for
+    from presenter.access.identity import AUTHENTICATED, Identity
+    from presenter.cache.pages import PLANNING
+
+    identity = Identity(user, frozenset(group or ()) | {AUTHENTICATED}) if user else None
+    reading = Address.for_reading(settings.database)
+
+    async def action() -> None:
+        async with (
+            _database(settings) as address,
+            Pool.opened(reading or address, size=1, command_timeout=600, **PLANNING) as pool,
+        ):
+            await schema.check(pool)
+            for line in await explanation.explain(pool, settings, query, identity, analyze=analyze):
+                typer.echo(line)
+
+    _until_done(action())
+
+
+@cli.command()
 def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look every second, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each look.")] = False,

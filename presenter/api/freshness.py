@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable
 
 from presenter.cache.catalog import Catalog, Standing
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 
 STATE = "X-Cache-State"
 LAG = "X-Cache-Lag-Seconds"
 
 
-def freshness(catalog: Catalog, legs: Iterable[Leg]) -> dict[str, str]:
-    """The worst state and the longest lag of the watches that bring what is on these legs; nothing where none does."""
-    standings = [standing for leg in legs if (standing := catalog.standing(leg)) is not None]
+def freshness(catalog: Catalog, ranges: Iterable[ScanRange]) -> dict[str, str]:
+    """The worst state and the longest lag of the watches that bring what is in these; nothing where none does."""
+    standings = [standing for scanned in ranges if (standing := catalog.standing(scanned)) is not None]
     if not standings:
         return {}
     worst = Standing.worst(standings)

@@ -35,7 +35,7 @@ from presenter.cache.cursor import CursorCodec
 from presenter.cache.pages import read_objects, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
-from presenter.cache.scope import Leg, Scope, legs
+from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
 from presenter.memory import Share
 from presenter.phases import begin
@@ -130,19 +130,19 @@ async def _list(
     scope, undecided = await decide(
         services.authorizer, identity, "list", selection.types, namespace=namespace, name=parameters.name
     )
-    query, filters = _query(services.cursors, parameters, namespace, selection, scope)
-    if selection.types and not query.legs:
-        raise next(iter(undecided.values()), _forbidden(identity, parameters, selection))
-    types, left_out = answering(catalog, [catalog.by_id[leg.type_id] for leg in query.legs], undecided)
+    query, filters = page_query(services.cursors, parameters, namespace, selection, scope)
+    if selection.types and not query.ranges:
+        raise next(iter(undecided.values()), forbidden(identity, parameters, selection))
+    types, left_out = answering(catalog, [catalog.by_id[scanned.type_id] for scanned in query.ranges], undecided)
     if left_out:
         ids = {cached.id for cached in types}
-        query = replace(query, legs=tuple(leg for leg in query.legs if leg.type_id in ids))
+        query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
     warnings = selection.warnings + left_out
     versions = await _versions(services, catalog, types, parameters.version)
     page = await read_page(services.pool, query, share)
     begin("serialise")
     noted.rows = len(page.rows)
-    headers = freshness(catalog, query.legs)
+    headers = freshness(catalog, query.ranges)
     if warnings:
         headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
     cursor = _cursor(services.cursors, query, filters, page)
@@ -165,7 +165,7 @@ async def _versions(
     return {cached.id: version for cached in others}
 
 
-def _query(
+def page_query(
     codec: CursorCodec, parameters: ListParameters, namespace: str | None, selection: Selection, scope: Scope
 ) -> tuple[Query, bytes]:
     """The query behind the parameters, and the digest of its filters that cursors are bound to."""
@@ -190,15 +190,7 @@ def _query(
     if parameters.cursor is not None:
         after = codec.decode(parameters.cursor, sort, descending, digest)
     query = Query(
-        legs=tuple(
-            legs(
-                scope,
-                [cached.id for cached in selection.types if not cached.type.namespaced],
-                [cached.id for cached in selection.types if cached.type.namespaced],
-                namespace,
-                parameters.name,
-            )
-        ),
+        ranges=tuple(scan_ranges(scope, selection.types, namespace, parameters.name)),
         sort=sort,
         descending=descending,
         limit=parameters.limit,
@@ -258,7 +250,8 @@ async def _get(
     asked.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
     begin("serialise")
     noted.asked, noted.rows = asked.type.name, 1
-    return Pieces(answer([row], catalog.by_id), freshness(catalog, [Leg(row.type_id, (row.namespace,))]), share)
+    headers = freshness(catalog, [ScanRange(cluster, row.type_id, (row.namespace,))])
+    return Pieces(answer([row], catalog.by_id), headers, share)
 
 
 def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list[CachedType]:
@@ -276,7 +269,7 @@ def _quotable(text: str) -> str:
     return re.sub(r"[^ -~]", "?", text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _forbidden(identity: Identity, parameters: ListParameters, selection: Selection) -> Forbidden:
+def forbidden(identity: Identity, parameters: ListParameters, selection: Selection) -> Forbidden:
     """In kube-apiserver's words."""
     resource = parameters.resource or "*"
     whole = f"{resource}.{parameters.group}" if parameters.group else resource

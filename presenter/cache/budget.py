@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 
 from presenter.memory import ROW, Share
 
 if TYPE_CHECKING:
-    from presenter.cache.pool import Connection, Pool
+    from presenter.cache.pool import Connection
 
     Base = asyncpg.Connection[asyncpg.Record]
 else:
     Base = asyncpg.Connection
-
-T = TypeVar("T")
 
 _STEP = 2**18
 """Bytes that are taken of the memory at once: most pages take no more."""
@@ -118,35 +117,54 @@ def documents_of(connection: Connection) -> Documents:
     return documents
 
 
-async def within(
-    share: Share, pool: Pool, limit: int, documents: int, read: Callable[[Connection, int], Awaitable[tuple[int, T]]]
-) -> T:
-    """Read so many rows with so many documents each, or as many of them as fit into an answer, one at least.
+class Reading:
+    """Reads so many rows with so many documents each, or as many of them as fit into an answer, one at least.
 
-    What reads is given a number of rows, and says how many it has found. The share holds these in the end. Raises
-    TooManyRequests when other answers do not give back enough.
+    It is entered again until it is `done`, each time with a `limit` that may be lower; whoever reads tells how many
+    `rows` there were. The share holds these in the end. Without a share whatever comes is read.
     """
-    most: float = share.most
-    await share.hold(limit * ROW)
-    while True:
-        scale = Scale(share, limit, most)
+
+    def __init__(self, share: Share | None, limit: int, documents: int) -> None:
+        self.limit = limit
+        self.rows = 0
+        self.done = False
+        self._share = share
+        self._documents = documents
+        self._most: float = math.inf if share is None else share.most
+        self._needed: float = limit * ROW
+
+    async def __aenter__(self) -> Self:
+        """Raises TooManyRequests when other answers do not give back enough."""
+        if self._share is not None:
+            await self._share.hold(self._needed)
+            self._scale = Scale(self._share, self.limit, self._most)
+        return self
+
+    @contextmanager
+    def weighed(self, connection: Connection) -> Iterator[None]:
+        """What comes on a connection is weighed meanwhile."""
+        if self._share is None:
+            yield
+            return
+        weighing = documents_of(connection)
+        weighing.scale = self._scale
         try:
-            async with pool.connection() as connection:
-                weighing = documents_of(connection)
-                weighing.scale = scale
-                try:
-                    rows, found = await read(connection, limit)
-                finally:
-                    weighing.scale = None
-        except asyncio.CancelledError as error:
-            if not scale.explains(error):
-                raise
-        else:
-            share.settle(rows * ROW + scale.weight)
-            return found
-        if scale.is_of_one and limit == 1:
-            most = math.inf
-        elif scale.is_of_one:
+            yield
+        finally:
+            weighing.scale = None
+
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> bool:
+        """Done, or to be done again, unless something else went wrong."""
+        if error is None:
+            self.done = True
+            if self._share is not None:
+                self._share.settle(self.rows * ROW + self._scale.weight)
+        if self._share is None or not isinstance(error, asyncio.CancelledError) or not self._scale.explains(error):
+            return False
+        if self._scale.is_of_one and self.limit == 1:
+            self._most = math.inf
+        elif self._scale.is_of_one:
             # One row more is read than is asked for, and it too has to fit.
-            limit = max(1, scale.count // documents - 1)
-        await share.hold(share.most + limit * ROW + _STEP if most < math.inf else math.inf)
+            self.limit = max(1, self._scale.count // self._documents - 1)
+        self._needed = self._share.most + self.limit * ROW + _STEP if self._most < math.inf else math.inf
+        return True

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from presenter.cache.pool import Pool
-    from presenter.cache.scope import Leg
+    from presenter.cache.scope import ScanRange
 
 STALLED_AFTER = timedelta(minutes=3)
 """Twice the silence after which a reflector gives a connection up: then nobody watches any more."""
@@ -245,7 +245,7 @@ class Catalog:
         for cached in types:
             self._of_group.setdefault((cached.cluster, cached.type.group), []).append(cached)
             self._of_cluster.setdefault(cached.cluster, []).append(cached)
-        self._standings: dict[Leg, Standing | None] = {}
+        self._standings: dict[ScanRange, Standing | None] = {}
 
     @property
     def complete(self) -> bool:
@@ -283,15 +283,15 @@ class Catalog:
         """The types of a cluster."""
         return self._of_cluster.get(cluster, ())
 
-    def standing(self, leg: Leg) -> Standing | None:
-        """That of the watches that bring what is on a leg; None where none does. Computed once for each leg."""
-        if leg.namespaces is None:
-            return self.by_id[leg.type_id].standing
-        if leg not in self._standings:
-            watches = self.by_id[leg.type_id].by_namespace
-            found = (watches.get(ALL_NAMESPACES) or watches.get(namespace) for namespace in leg.namespaces)
-            self._standings[leg] = Standing.of([watch for watch in found if watch is not None])
-        return self._standings[leg]
+    def standing(self, scanned: ScanRange) -> Standing | None:
+        """That of the watches that bring what is in a range; None where none does. Computed once for each."""
+        if scanned.namespaces is None:
+            return self.by_id[scanned.type_id].standing
+        if scanned not in self._standings:
+            watches = self.by_id[scanned.type_id].by_namespace
+            found = (watches.get(ALL_NAMESPACES) or watches.get(namespace) for namespace in scanned.namespaces)
+            self._standings[scanned] = Standing.of([watch for watch in found if watch is not None])
+        return self._standings[scanned]
 
 
 async def read_catalog(pool: Pool) -> Catalog:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from presenter.cache.expressions import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 
 KeyValue = datetime | str | int
 Position = tuple[KeyValue, ...]
@@ -66,12 +66,14 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One page: at most `limit` objects that match, in order, after a position; `raw`, `status`: with documents.
+    """One page: at most `limit` objects that match, in order; `raw`, `status`: with documents.
 
-    There is one leg at most to each type.
+    It is walked from the position `after` on, or from the beginning. A walk `backward` meets the same objects in the
+    opposite order, from the position or from the end on: that is not the order by the opposite sort direction.
+    There is one range at most to each type.
     """
 
-    legs: tuple[Leg, ...]
+    ranges: tuple[ScanRange, ...]
     sort: Sort
     descending: bool
     limit: int
@@ -79,11 +81,17 @@ class Query:
     after: Position | None = None
     raw: bool = False
     status: bool = False
+    backward: bool = False
 
     @property
-    def stretches(self) -> int:
-        """How many stretches of indexes it is on: whole types, and namespaces of types."""
-        return sum(1 if leg.namespaces is None else len(leg.namespaces) for leg in self.legs)
+    def reverse(self) -> bool:
+        """Whether it is walked from great to small."""
+        return self.descending != self.backward
+
+    @property
+    def index_ranges(self) -> int:
+        """How many ranges of indexes it is on: whole types, and namespaces of types."""
+        return sum(1 if scanned.namespaces is None else len(scanned.namespaces) for scanned in self.ranges)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -102,7 +110,12 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Rows in order, and where to go on; `next` is None on the last page."""
+    """Rows in order, whichever way they were walked.
+
+    `next` is where to go on the same way, None at its end; `start` is where to turn: from there the other way lie the
+    rows before these, or None when there are no rows here.
+    """
 
     rows: list[Row]
     next: Position | None
+    start: Position | None = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from presenter.cache.catalog import CachedType
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +56,35 @@ Scope = Mapping[int, Grant]
 """By type id; a type that is not in it may not be seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """What of one type may be on a page: all of it (`namespaces` None), or what lies in some namespaces, in order."""
+class ScanRange(NamedTuple):
+    """What of one type of a cluster may be on a page: all of it (`namespaces` None), or some namespaces, in order."""
 
+    cluster: str
     type_id: int
     namespaces: tuple[str, ...] | None = None
 
 
-def legs(
-    scope: Scope,
-    cluster_scoped: Sequence[int],
-    namespaced: Sequence[int],
-    namespace: str | None,
-    name: str | None = None,
-) -> Iterator[Leg]:
+def scan_ranges(
+    scope: Scope, types: Iterable[CachedType], namespace: str | None, name: str | None = None
+) -> Iterator[ScanRange]:
     """What was asked for and may be seen, of each type that has any of it.
 
     `namespace` None asks for all namespaces; it does not concern the cluster-scoped types. `name` None asks for any:
-    what may be seen by its name only is on no leg then. With a name, the query must filter by it.
+    what may be seen by its name only is in no range then. With a name, the query must filter by it.
     """
     name = name or ""
-    for type_id in cluster_scoped:
-        if scope.get(type_id, NOTHING).covers("", name):
-            yield Leg(type_id)
-    for type_id in namespaced:
-        grant = scope.get(type_id, NOTHING)
-        if namespace is not None:
+    for cached in types:
+        cluster, type_id, grant = cached.cluster, cached.id, scope.get(cached.id, NOTHING)
+        if not cached.type.namespaced:
+            if grant.covers("", name):
+                yield ScanRange(cluster, type_id)
+        elif namespace is not None:
             if grant.covers(namespace, name):
-                yield Leg(type_id, (namespace,))
+                yield ScanRange(cluster, type_id, (namespace,))
         elif grant.everything or name in grant.names:
-            yield Leg(type_id)
+            yield ScanRange(cluster, type_id)
         elif namespaces := grant.namespaces_for(name):
-            yield Leg(type_id, _in_order(namespaces))
+            yield ScanRange(cluster, type_id, _in_order(namespaces))
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from presenter.cache.catalog import CachedType, Catalog, read_catalog
 from presenter.cache.pages import read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Row, Sort
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 from presenter.resource import RBAC_GROUP, ResourceType
 
 SHOWN_TYPE = "panels.widgets.templates.krateo.io"
@@ -95,7 +95,9 @@ async def show(console: Console, pool: Pool, guide: Guide) -> None:
     ]
     example = _example(catalog)
     if example is not None:
-        page = await read_page(pool, Query((Leg(example.id),), Sort.CREATED_AT, descending=True, limit=1))
+        page = await read_page(
+            pool, Query((ScanRange(example.cluster, example.id),), Sort.CREATED_AT, descending=True, limit=1)
+        )
         lines += _pages_to_ask_for(guide, example.type)
         lines += _change_to_make(guide, example.type, page.rows[0])
     _print(console, *lines, "", "Ctrl-C stops everything.")

@@ -25,7 +25,7 @@ NARROW: dict[str, Any] = {"group": WIDGETS, "namespace": "team-a", "resource": "
 FILTERED: dict[str, Any] = {**WIDE, "labels": {"tier": "gold"}}
 
 
-@pytest.mark.parametrize("given", [WIDE, NARROW, FILTERED], ids=["many legs", "one leg", "filtered"])
+@pytest.mark.parametrize("given", [WIDE, NARROW, FILTERED], ids=["many ranges", "one range", "filtered"])
 @pytest.mark.parametrize("sort_order", ["asc", "desc"])
 @pytest.mark.parametrize("sort_by", KNOWN_BEFOREHAND)
 @pytest.mark.parametrize("limit", [3, 5000])

@@ -6,9 +6,9 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from presenter.cache.explain import explain
 from presenter.cache.pool import Pool
 
 if TYPE_CHECKING:
@@ -84,30 +84,7 @@ class _Explaining:
     plans: list[Plan]
 
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """As a prepared statement, since that is planned as such: EXPLAIN itself would plan for the arguments."""
-        await self.connection.execute(f"PREPARE explained AS {sql}")
-        try:
-            values = f"({', '.join(map(_literal, arguments))})" if arguments else ""
-            explained = await self.connection.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, SETTINGS, FORMAT JSON) EXECUTE explained {values}"
-            )
-        finally:
-            await self.connection.execute("DEALLOCATE explained")
+        """Explain it, and fetch."""
+        explained = await explain(self.connection, sql, arguments, "ANALYZE, BUFFERS, SETTINGS, FORMAT JSON")
         self.plans.append(Plan(sql, json.loads(explained)[0]["Plan"]))
         return await self.connection.fetch(sql, *arguments)
-
-
-def _literal(value: Any) -> str:
-    return "NULL" if value is None else "'" + _text(value).replace("'", "''") + "'"
-
-
-def _text(value: Any) -> str:
-    match value:
-        case list():
-            return "{" + ",".join("NULL" if item is None else json.dumps(_text(item)) for item in value) + "}"
-        case bytes():
-            return value.decode()
-        case datetime():
-            return value.isoformat()
-        case _:
-            return str(value)

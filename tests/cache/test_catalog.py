@@ -18,7 +18,7 @@ from presenter.cache.catalog import Catalog, read_catalog, tell_once
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 from presenter.cache.writer import Writer
 from presenter.errors import DatabaseBusy, DatabaseUnavailable, SchemaOutdated
 from presenter.resource import ALL_NAMESPACES, ResourceType
@@ -236,8 +236,9 @@ async def test_the_headers_tell_the_worst_of_what_is_asked_for(pool: Pool, seed:
     catalog = await many(pool, 4, 6, seed)
     choose = random.Random(seed)
     for _ in range(300):
-        legs = [
-            Leg(
+        ranges = [
+            ScanRange(
+                cached.cluster,
                 cached.id,
                 choose.choice([None, tuple(choose.sample([f"team-{n}" for n in range(8)], choose.randint(1, 5)))]),
             )
@@ -245,9 +246,9 @@ async def test_the_headers_tell_the_worst_of_what_is_asked_for(pool: Pool, seed:
         ]
         watches = [
             watch
-            for leg in legs
-            for watch in catalog.by_id[leg.type_id].watches
-            if leg.namespaces is None or watch.namespace in ("", *leg.namespaces)
+            for scanned in ranges
+            for watch in catalog.by_id[scanned.type_id].watches
+            if scanned.namespaces is None or watch.namespace in ("", *scanned.namespaces)
         ]
         expected: dict[str, str] = {}
         if watches:
@@ -255,15 +256,16 @@ async def test_the_headers_tell_the_worst_of_what_is_asked_for(pool: Pool, seed:
             lags = [watch.lag_seconds for watch in watches]
             if None not in lags:
                 expected[LAG] = str(-int(-max(lag for lag in lags if lag is not None) // 1))
-        assert freshness(catalog, legs) == expected
+        assert freshness(catalog, ranges) == expected
 
 
 async def test_the_headers_cost_the_same_however_many_watches_there_are(pool: Pool) -> None:
     catalog = await many(pool, 60, 200, 1)
     wide = tuple(f"team-{number}" for number in range(200))
-    for legs in ([Leg(cached.id) for cached in catalog.types], [Leg(cached.id, wide) for cached in catalog.types]):
-        freshness(catalog, legs)
+    for namespaces in (None, wide):
+        ranges = [ScanRange(cached.cluster, cached.id, namespaces) for cached in catalog.types]
+        freshness(catalog, ranges)
         started = time.process_time()
         for _ in range(20):
-            freshness(catalog, legs)
+            freshness(catalog, ranges)
         assert time.process_time() - started < 0.5, "by the watch it takes some three seconds"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from presenter.cache import pages, statements
+from presenter.cache import plan
 from presenter.cache.pages import read_objects, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Row, Sort
-from presenter.cache.scope import Leg
+from presenter.cache.scope import ScanRange
 from presenter.cache.writer import Writer
 from presenter.resource import Event, Object, Watch
 from tests.cache.objects import BUTTONS, PANELS, START, THEMES, make_object
@@ -76,11 +76,13 @@ def plain_answer(stored: Sequence[Row], labels: dict[str, dict[str, str]], query
         row
         for row in stored
         if any(
-            leg.type_id == row.type_id and row.namespace in (leg.namespaces or (row.namespace,)) for leg in query.legs
+            scanned.type_id == row.type_id and row.namespace in (scanned.namespaces or (row.namespace,))
+            for scanned in query.ranges
         )
         and matches(query.filters, row, labels[f"{row.type_id} {row.uid}"])
     ]
-    return sorted(found, key=lambda row: sort_key(query.sort, row, "test"), reverse=query.descending)
+    clusters = {scanned.type_id: scanned.cluster for scanned in query.ranges}
+    return sorted(found, key=lambda row: sort_key(query.sort, row, clusters[row.type_id]), reverse=query.descending)
 
 
 async def fill(writer: Writer, watch: Watch, content: Sequence[Object]) -> None:
@@ -89,16 +91,39 @@ async def fill(writer: Writer, watch: Watch, content: Sequence[Object]) -> None:
     await writer.finish_list(watch, "1000000")
 
 
-async def all_pages(pool: Pool, query: Query) -> list[Row]:
+async def pages(pool: Pool, query: Query) -> list[Page]:
     """Follow the pages to the end. None may be short while more remain."""
-    rows: list[Row] = []
+    pages = []
     while True:
         page = await read_page(pool, query)
-        rows += page.rows
+        if page.rows:
+            pages.append(page)
         if page.next is None:
-            return rows
+            return pages
         assert len(page.rows) == query.limit
         query = replace(query, after=page.next)
+
+
+async def all_pages(pool: Pool, query: Query) -> list[Row]:
+    return rows_of(await pages(pool, query))
+
+
+def rows_of(pages: Sequence[Page]) -> list[Row]:
+    return [row for page in pages for row in page.rows]
+
+
+async def assert_it_is_the_same_back_from(pool: Pool, query: Query, there: Sequence[Page], number: int) -> None:
+    """The pages before one, walked back from where it begins."""
+    back = await pages(pool, replace(query, backward=True, after=there[number].start))
+    assert [page.rows for page in back] == [page.rows for page in there[:number]][::-1], query
+
+
+async def assert_it_is_the_same_from_the_end(pool: Pool, query: Query, there: Sequence[Page]) -> None:
+    """All pages, walked back from the end, and once more from where that has led."""
+    back = await pages(pool, replace(query, backward=True))
+    assert rows_of(back[::-1]) == rows_of(there), query
+    again = await pages(pool, replace(query, after=back[-1].start))
+    assert rows_of([back[-1], *again]) == rows_of(there), query
 
 
 @pytest.fixture
@@ -108,17 +133,17 @@ async def watches(writer: Writer) -> list[Watch]:
     return [watch for type in (PANELS, BUTTONS, THEMES) for watch in await writer.declare(type)]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.timeout(300)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_all_pages_together_are_the_plain_answer(
     writer: Writer, pool: Pool, watches: list[Watch], monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr(pages, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
-    monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
-    monkeypatch.setattr(pages, "PER_MATCH", data.draw(st.sampled_from((0, 1, 1000)), "cost of a match"))
+    monkeypatch.setattr(plan, "WALK_BASE", data.draw(st.sampled_from((0, 1, 1000)), "stretch of a walk"))
+    monkeypatch.setattr(plan, "WALK_PER_ROW", 1)
+    monkeypatch.setattr(plan, "PER_MATCH", data.draw(st.sampled_from((0, 1, 1000)), "cost of a match"))
     many = data.draw(st.sampled_from((1, 2, 64)), "many namespaces")
-    monkeypatch.setattr(statements, "MANY", many)
-    monkeypatch.setattr(pages, "MANY", many)
+    monkeypatch.setattr(plan, "MANY", many)
     labels: dict[str, dict[str, str]] = {}
     for watch in watches:
         content = data.draw(st.lists(objects, max_size=12, unique_by=lambda object: object.uid))
@@ -127,23 +152,28 @@ async def test_all_pages_together_are_the_plain_answer(
         labels |= {f"{watch.type_id} {object.uid}": msgspec.json.decode(object.labels) for object in content}
         await fill(writer, watch, [])  # or else a uid that an earlier example used would keep what it had there
         await fill(writer, watch, content)
-    stored = await all_pages(pool, Query(tuple(Leg(watch.type_id) for watch in watches), Sort.NAME, False, 5000))
+    stored = await all_pages(
+        pool, Query(tuple(ScanRange("test", watch.type_id) for watch in watches), Sort.NAME, False, 5000)
+    )
     assert {f"{row.type_id} {row.uid}" for row in stored} == set(labels)
 
     seen = data.draw(
         st.dictionaries(st.sampled_from(watches), st.none() | st.sets(st.sampled_from(NAMESPACES), min_size=1))
     )
-    legs = tuple(
-        Leg(watch.type_id, tuple(sorted(namespaces)) if namespaces and watch.type.namespaced else None)
+    ranges = tuple(
+        ScanRange("test", watch.type_id, tuple(sorted(namespaces)) if namespaces and watch.type.namespaced else None)
         for watch, namespaces in seen.items()
     )
     question = data.draw(filters)
     since = data.draw(st.none() | st.sampled_from([row.updated_at for row in stored] or [START]))
     question = replace(question, since=since)
     sort, descending = data.draw(st.sampled_from(Sort)), data.draw(st.booleans())
-    found = await all_pages(pool, Query(legs, sort, descending, data.draw(st.integers(1, 7)), question))
+    query = Query(ranges, sort, descending, data.draw(st.integers(1, 7)), question)
+    found = await pages(pool, query)
 
-    assert found == plain_answer(stored, labels, Query(legs, sort, descending, 1, question))
+    assert rows_of(found) == plain_answer(stored, labels, query)
+    if found:
+        await assert_it_is_the_same_back_from(pool, query, found, data.draw(st.integers(0, len(found) - 1)))
 
 
 @pytest.mark.parametrize("many", [1, 2, 4, 64])
@@ -151,27 +181,37 @@ async def test_all_pages_together_are_the_plain_answer(
 async def test_the_same_objects_in_several_types_and_namespaces(
     writer: Writer, pool: Pool, watches: list[Watch], monkeypatch: pytest.MonkeyPatch, sort: Sort, many: int
 ) -> None:
-    """Each uid is there in three types, so that only the type tells the rows apart, and some legs are empty."""
-    monkeypatch.setattr(pages, "WALK_BASE", 8)
-    monkeypatch.setattr(pages, "WALK_PER_ROW", 1)
-    monkeypatch.setattr(statements, "MANY", many)
-    monkeypatch.setattr(pages, "MANY", many)
+    """Each uid is there in three types, so that only the type tells the rows apart, and some ranges are empty.
+
+    The third is of another cluster, or not.
+    """
+    monkeypatch.setattr(plan, "WALK_BASE", 8)
+    monkeypatch.setattr(plan, "WALK_PER_ROW", 1)
+    monkeypatch.setattr(plan, "MANY", many)
     content = [
         make_object(number, namespace=NAMESPACES[number % 3], name=f"abc-{number % 4}", labels=LABELS[number % 3 + 1])
         for number in range(30)
     ]
-    cards = await writer.declare(replace(PANELS, resource="cards", kind="Card"))
-    types = [watch.type_id for watch in (*watches[:2], *cards)]
-    for watch in (*watches[:2], *cards):
-        await fill(writer, watch, content)
-    stored = await all_pages(pool, Query(tuple(map(Leg, types)), Sort.NAME, False, 5000))
+    edge = Writer(pool, "edge") if many in (1, 64) else writer
+    if edge is not writer:
+        await edge.open_cluster("edge-uid", ["*.*"])
+    [cards] = await edge.declare(replace(PANELS, resource="cards", kind="Card"))
+    for owner, watch in ((writer, watches[0]), (writer, watches[1]), (edge, cards)):
+        await fill(owner, watch, content)
+    types = [watch.type_id for watch in (*watches[:2], cards)]
+    ranges = [ScanRange("test", type_id) for type_id in types[:2]]
+    ranges.append(ScanRange("test" if edge is writer else "edge", types[2]))
+    stored = await all_pages(pool, Query(tuple(ranges), Sort.NAME, False, 5000))
     labels = {f"{type_id} {object.uid}": msgspec.json.decode(object.labels) for type_id in types for object in content}
-    first, *others = (Leg(type_id, NAMESPACES[1:]) for type_id in types)
+    first, *others = (scanned._replace(namespaces=NAMESPACES[1:]) for scanned in ranges)
     questions = [Filters(), Filters(labels=(("app", "a"),)), Filters(name_contains="bc-3"), Filters(since=START)]
-    for odd in (first, replace(first, namespaces=NAMESPACES[2:]), Leg(types[0])):
+    for odd in (first, first._replace(namespaces=NAMESPACES[2:]), ranges[0]):
         for question, descending in itertools.product(questions, (False, True)):
             query = Query((odd, *others), sort, descending, 7, question)
-            assert await all_pages(pool, query) == plain_answer(stored, labels, query), query
+            found = await pages(pool, query)
+            assert rows_of(found) == plain_answer(stored, labels, query), query
+            if descending is (question.labels is None):
+                await assert_it_is_the_same_from_the_end(pool, query, found)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -186,7 +226,7 @@ async def test_what_nobody_touches_is_met_exactly_once_while_everything_else_cha
     await fill(writer, watch, content)
     touched: set[str] = set()
     version = 2_000_000
-    query = Query((Leg(watch.type_id),), sort, data.draw(st.booleans()), data.draw(st.integers(1, 7)))
+    query = Query((ScanRange("test", watch.type_id),), sort, data.draw(st.booleans()), data.draw(st.integers(1, 7)))
     met: list[str] = []
     while True:
         page = await read_page(pool, query)
@@ -207,14 +247,14 @@ async def test_what_nobody_touches_is_met_exactly_once_while_everything_else_cha
             assert met.count(object.uid) == 1
 
 
-async def test_no_legs_no_rows(pool: Pool) -> None:
+async def test_no_ranges_no_rows(pool: Pool) -> None:
     assert await read_page(pool, Query((), Sort.NAME, False, 5)) == Page([], None)
 
 
 async def test_documents_come_when_asked_for(writer: Writer, pool: Pool, watches: list[Watch]) -> None:
     watch = watches[0]
     await fill(writer, watch, [make_object(1, raw={"status": {"ready": True}}), make_object(2, raw={"spec": 1})])
-    query = Query((Leg(watch.type_id),), Sort.NAME, False, 5)
+    query = Query((ScanRange("test", watch.type_id),), Sort.NAME, False, 5)
     for raw in (True, False):
         for status in (True, False):
             rows = (await read_page(pool, replace(query, raw=raw, status=status))).rows

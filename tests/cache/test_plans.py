@@ -11,9 +11,9 @@ from benchmarks.costs import Cost, measure
 from benchmarks.database import fill
 from benchmarks.population import Population
 from benchmarks.shapes import SCOPES, SIZES, Shape, filters
-from presenter.cache.pages import PLANNING, WALK_BASE, WALK_PER_ROW
+from presenter.cache.pages import PLANNING
+from presenter.cache.plan import MANY, WALK_BASE, WALK_PER_ROW
 from presenter.cache.pool import Address, Pool
-from presenter.cache.statements import MANY
 from tests.servers import Postgres
 
 OBJECTS = 40_000  # of which 8,000 are of the type that is asked for: several times what a page may cost

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presenter.access.rbac import Kind, RbacRules, implied_groups
-from presenter.cache.scope import EVERYTHING, NOTHING, Grant, Leg, legs
-from presenter.resource import SANITISED
+from presenter.cache.catalog import CachedType
+from presenter.cache.scope import EVERYTHING, NOTHING, Grant, ScanRange, scan_ranges
+from presenter.resource import SANITISED, ResourceType
 from tests.rbac.naive import Json
 from tests.rbac.objects import (
     cluster_role,
@@ -36,6 +37,8 @@ ALICE = identity("alice", "devs")
 LISTER = role("prod", "reader", rule("list", "pods"))
 BINDING = role_binding("prod", "read", ref("Role", "reader"), user("alice"))
 PROD = Grant.of(["prod"])
+NODES = CachedType(1, "test", ResourceType("", "v1", "nodes", "Node", False, ("v1",)), ())
+PODS = CachedType(2, "test", ResourceType("", "v1", "pods", "Pod", True, ("v1",)), ())
 
 
 def pods(rules: RbacRules) -> Grant:
@@ -251,11 +254,11 @@ def test_grants_are_equal_exactly_when_they_allow_the_same(one: Grant, other: Gr
     assert not alike or hash(one) == hash(other)
 
 
-def test_a_name_opens_no_stretch_of_an_index() -> None:
+def test_a_name_opens_no_range_of_an_index() -> None:
     only_names = Grant.of(names=["a"], objects=[("prod", "b")])
     assert not only_names.covers("prod")
-    assert list(legs({1: only_names, 2: only_names}, [1], [2], None)) == []
-    assert list(legs({2: only_names}, [], [2], "prod")) == []
+    assert list(scan_ranges({1: only_names, 2: only_names}, [NODES, PODS], None)) == []
+    assert list(scan_ranges({2: only_names}, [PODS], "prod")) == []
     assert EVERYTHING.covers("", "x")
 
 
@@ -263,12 +266,13 @@ def test_a_request_without_a_name_has_a_name_to_rules() -> None:
     nameless = Grant.of(names=[""], objects=[("prod", ""), ("dev", "a")])
     assert nameless.covers("")
     assert not nameless.covers("", "a")
-    assert list(legs({1: nameless, 2: nameless}, [1], [2], None)) == [Leg(1), Leg(2)]
-    assert list(legs({1: nameless, 2: nameless}, [1], [2], None, "a")) == [Leg(2, ("dev",))]
+    both = {1: nameless, 2: nameless}
+    assert list(scan_ranges(both, [NODES, PODS], None)) == [ScanRange("test", 1), ScanRange("test", 2)]
+    assert list(scan_ranges(both, [NODES, PODS], None, "a")) == [ScanRange("test", 2, ("dev",))]
     only_in_prod = Grant.of(objects=[("prod", "")])
-    assert list(legs({2: only_in_prod}, [], [2], None)) == [Leg(2, ("prod",))]
-    assert list(legs({2: only_in_prod}, [], [2], "prod")) == [Leg(2, ("prod",))]
-    assert list(legs({2: only_in_prod}, [], [2], "prod", "a")) == []
+    assert list(scan_ranges({2: only_in_prod}, [PODS], None)) == [ScanRange("test", 2, ("prod",))]
+    assert list(scan_ranges({2: only_in_prod}, [PODS], "prod")) == [ScanRange("test", 2, ("prod",))]
+    assert list(scan_ranges({2: only_in_prod}, [PODS], "prod", "a")) == []
 
 
 def test_what_was_replaced_in_a_name_names_nothing() -> None:

@@ -1,0 +1,30 @@
+-- $1 types_0, $2 cluster, $3 after_0, $4 after_1, $5 after_2, $6 limit
+SELECT /* page walk nested */
+    r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
+    r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last
+FROM (
+    SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
+        SELECT walked.*,
+            bool_or(last) OVER (ORDER BY k0 ASC, k1 ASC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
+        FROM (
+            SELECT walked.* FROM unnest($1::integer[])
+                AS range (in_type)
+            CROSS JOIN LATERAL (
+                SELECT * FROM (
+                    SELECT *, row_number() OVER () = 64 AS last FROM (
+                        SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
+                            true AS found
+                        FROM resources
+                        WHERE cluster = $2::text
+                            AND type_id = in_type
+                            AND (created_at, uid, type_id) > ($3::timestamptz, $4::text, $5::integer)
+                        ORDER BY created_at ASC, uid ASC LIMIT 64
+                    ) AS walked
+                ) AS walked WHERE found OR last LIMIT $6::bigint
+            ) AS walked
+        ) AS walked
+    ) AS walked
+    WHERE last OR beyond IS NOT TRUE ORDER BY k0 ASC, k1 ASC, k2 ASC LIMIT $6::bigint
+) AS page
+JOIN resources r ON r.cluster = $2::text AND r.ctid = page.place
+ORDER BY k0 ASC, k1 ASC, k2 ASC
