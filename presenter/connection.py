@@ -63,7 +63,7 @@ class Connection(HttpToolsProtocol):
         self._body_left: int | None = None  # None: it comes in chunks
         self._body_seen = self._framing_seen = 0
         self._is_last = False  # nothing more is read
-        self._cut_off: CallerGone | None = None
+        self._cut_off = ""  # why
         self._asked = b""
         self._late: asyncio.TimerHandle | None = None
         self._pace: asyncio.TimerHandle | None = None
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
         is_busy = self._is_busy
         super().connection_lost(exc)
         if is_busy and self.on_leaving is not None:
-            self.on_leaving(self._cut_off or CallerGone("the caller hung up"))
+            self.on_leaving(CallerTooSlow(self._cut_off) if self._cut_off else CallerGone("the caller hung up"))
 
     def leave(self) -> None:
         """It is idle, and its place is wanted."""
@@ -356,7 +356,7 @@ class Connection(HttpToolsProtocol):
         taken = self._taken + self._unsent - unsent
         slowest = SLOWEST_IN_A_CROWD if self.is_crowded() else SLOWEST
         if self.flow.write_paused and taken < slowest * PACE:
-            self._cut_off = CallerTooSlow(
+            self._cut_off = (
                 f"the caller took {taken} bytes of its answer in {PACE:g} seconds: {slowest} a second are asked for"
             )
             self.transport.abort()

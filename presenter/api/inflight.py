@@ -67,6 +67,7 @@ class Inflight:
                 raise
             raise left from None
         finally:
+            left = None  # it refers to this frame, and that to the answer: neither would go before garbage is collected
             connection.on_leaving = None
             share.let_go()
             self._count -= 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
 import uvloop
 
 from presenter.cache.pool import Address, Pool
+from presenter.config import AccessSettings
 from tests.api.service import Service, serving
 from tests.api.world import World, fill
 from tests.servers import Postgres
@@ -31,7 +33,8 @@ async def world(shared_database: Address) -> AsyncIterator[World]:
     pool = await Pool.open(shared_database, size=2, command_timeout=30)
     stored = await fill(pool)
     await pool.close()
-    async with serving(shared_database) as service:
+    for_long = AccessSettings(RBAC_MAX_STALENESS=timedelta(days=1))  # however long the tests take together
+    async with serving(shared_database, access=for_long) as service:
         yield World(service, stored)
 
 

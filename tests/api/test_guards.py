@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import socket
 import time
@@ -180,6 +181,26 @@ async def test_a_caller_who_leaves_the_queue_makes_room(filled: Address, pool: P
             assert not any(task.done() for task in (*taken_on, queued))
         taken_on.append(queued)
         assert [reply.names for reply in await asyncio.gather(*taken_on)] == [["small"]] * len(taken_on)
+
+
+async def test_callers_who_leave_in_the_middle_leave_nothing_behind(filled: Address) -> None:
+    async with serving(filled) as service:
+        assert (await service.get(LARGE_PAGE)).code == 200
+        before = psutil.Process().memory_info().rss
+        gc.disable()
+        try:
+            for _ in range(10):
+                async with connected(service) as caller:
+                    await ask(service, caller, LARGE_PAGE)
+                    assert await received(caller) == b"HTTP/1.1 200"
+            await eventually(partial(service.get, "/metrics"), _tells_of_ten_who_left)
+            assert psutil.Process().memory_info().rss < before + 5 * LARGE
+        finally:
+            gc.enable()
+
+
+def _tells_of_ten_who_left(metrics: Reply) -> bool:
+    return b'presenter_http_errors_total{reason="ClientClosedRequest"} 10.0' in metrics.body
 
 
 # -- callers who are slow ----------------------------------------------------------------------------------------------
