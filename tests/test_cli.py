@@ -16,7 +16,10 @@ import structlog
 from presenter.cli import cli, main
 from presenter.config import variables
 
-COMMANDS = ("run", "watch", "serve", "migrate", "token", "can-i", "status", "forget", "settings", "demo", "sandbox")
+COMMANDS = (
+    *("run", "watch", "serve", "migrate", "token", "can-i", "explain", "status"),
+    *("forget", "settings", "demo", "sandbox"),
+)
 KEY = "the-key-of-these-tests-is-long-enough"
 
 
