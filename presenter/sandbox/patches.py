@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import jsonpatch
+
 from presenter.apimachinery import errors
 from presenter.apimachinery.status import failure
 from presenter.sandbox.objects import Manifest
@@ -97,67 +99,9 @@ def _merge_key(field: str, items: list[Any]) -> str | None:
 
 def json_patch(target: Manifest, operations: list[dict[str, Any]]) -> Manifest:
     """JSON patch, RFC 6902. Raises StatusError 422 when an operation cannot be done or a test fails."""
-    document: Any = copy.deepcopy(target)
     try:
-        for operation in operations:
-            document = _operate(document, operation)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as problem:
+        result: Manifest = jsonpatch.apply_patch(target, copy.deepcopy(operations))
+    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, AttributeError) as problem:
         message = f"the server rejected our request due to an error in our request: {problem!r}"
         raise errors.StatusError(failure(422, "Invalid", message)) from problem
-    result: Manifest = document
     return result
-
-
-def _operate(document: Any, operation: dict[str, Any]) -> Any:
-    path = _pointer(operation["path"])
-    match operation["op"]:
-        case "add":
-            return _add(document, path, copy.deepcopy(operation["value"]))
-        case "remove":
-            return _remove(document, path)
-        case "replace":
-            _find(document, path)
-            return _add(_remove(document, path) if path else document, path, copy.deepcopy(operation["value"]))
-        case "copy":
-            return _add(document, path, copy.deepcopy(_find(document, _pointer(operation["from"]))))
-        case "move":
-            source = _pointer(operation["from"])
-            moved = _find(document, source)
-            return _add(_remove(document, source), path, moved)
-        case "test":
-            if _find(document, path) != operation["value"]:
-                raise ValueError(f"testing path {operation['path']} failed")
-            return document
-        case unknown:
-            raise ValueError(f"unexpected kind of operation: {unknown}")
-
-
-def _pointer(text: str) -> list[str]:
-    if text and not text.startswith("/"):
-        raise ValueError(f"not a JSON pointer: {text}")
-    return [part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:]]
-
-
-def _find(document: Any, path: list[str]) -> Any:
-    for part in path:
-        document = document[int(part)] if isinstance(document, list) else document[part]
-    return document
-
-
-def _add(document: Any, path: list[str], value: Any) -> Any:
-    if not path:
-        return value
-    parent, last = _find(document, path[:-1]), path[-1]
-    if not isinstance(parent, list):
-        parent[last] = value
-    elif last == "-":
-        parent.append(value)
-    else:
-        parent.insert(int(last), value)
-    return document
-
-
-def _remove(document: Any, path: list[str]) -> Any:
-    parent, last = _find(document, path[:-1]), path[-1]
-    del parent[int(last) if isinstance(parent, list) else last]
-    return document

@@ -86,12 +86,29 @@ def test_json_patch(target: Any, operations: Any, result: Any) -> None:
         {"op": "add", "path": "a", "value": 1},
         {"op": "dance", "path": "/a"},
         {"path": "/a"},
+        {"op": "add", "path": "/list/4", "value": 1},
+        {"op": "add", "path": "/list/-1", "value": 1},
+        {"op": "remove", "path": "/list/01"},
+        {"op": "test", "path": "/a", "value": True},
+        {"op": "add", "path": 3, "value": 1},
+        "remove",
+        None,
     ],
 )
 def test_json_patch_that_cannot_be_done(operation: Any) -> None:
     with pytest.raises(StatusError) as caught:
-        json_patch({"a": 1}, [operation])
+        json_patch({"a": 1, "list": [1, 2, 3]}, [operation])
     assert caught.value.status == 422
+
+
+def test_what_a_json_patch_adds_is_no_part_of_the_patch() -> None:
+    operations: list[Any] = [
+        {"op": "add", "path": "/a", "value": {}},
+        {"op": "add", "path": "/a/b", "value": 1},
+    ]
+    before = copy.deepcopy(operations)
+    assert json_patch({}, operations) == {"a": {"b": 1}}
+    assert operations == before
 
 
 def pod(*containers: Any) -> Any:
