@@ -64,30 +64,33 @@ def _word(token: Token) -> syntax.Constant:
     return syntax.Constant(str(token).removeprefix("."), span=(start, cast("int", token.end_pos)))
 
 
+_NODES: dict[str, type[Node]] = {
+    "array": syntax.Array,
+    "at": syntax.Index,
+    "binding": syntax.Binding,
+    "caught": syntax.Try,
+    "comma": syntax.Comma,
+    "foreach": syntax.Foreach,
+    "identity": syntax.Identity,
+    "iterate": syntax.Iterate,
+    "negation": syntax.Negation,
+    "optional": syntax.Optional,
+    "part": syntax.Slice,
+    "pipe": syntax.Pipe,
+    "reduce": syntax.Reduce,
+}
+
+
 @v_args(inline=True, meta=True)
 class _ToNodes(Transformer[Token, Node]):
     """Called for each rule when its end is found, with what its parts have become."""
 
-    def pipe(self, meta: Meta, left: Node, right: Node) -> Node:
-        return syntax.Pipe(left, right, span=_span(meta))
-
-    def comma(self, meta: Meta, left: Node, right: Node) -> Node:
-        return syntax.Comma(left, right, span=_span(meta))
+    def __default__(self, rule: str, parts: list[Any], meta: Meta) -> Node:
+        """Rules whose parts are the fields of a node."""
+        return _NODES[rule](*parts, span=_span(meta))
 
     def operation(self, meta: Meta, left: Node, operator: Token, right: Node) -> Node:
         return syntax.Operation(str(operator), left, right, span=_span(meta))
-
-    def negation(self, meta: Meta, body: Node) -> Node:
-        return syntax.Negation(body, span=_span(meta))
-
-    def optional(self, meta: Meta, body: Node) -> Node:
-        return syntax.Optional(body, span=_span(meta))
-
-    def caught(self, meta: Meta, body: Node, handler: Node) -> Node:
-        return syntax.Try(body, handler, span=_span(meta))
-
-    def binding(self, meta: Meta, source: Node, pattern: Node, body: Node) -> Node:
-        return syntax.Binding(source, pattern, body, span=_span(meta))
 
     def definition(self, meta: Meta, name: Token, parameters: tuple[str, ...] | None, body: Node, rest: Node) -> Node:
         return syntax.Definition(str(name), parameters or (), body, rest, span=_span(meta))
@@ -101,9 +104,6 @@ class _ToNodes(Transformer[Token, Node]):
     def leave(self, meta: Meta, name: Token) -> Node:
         return syntax.Break(name[1:], span=_span(meta))
 
-    def identity(self, meta: Meta) -> Node:
-        return syntax.Identity(span=_span(meta))
-
     def recurse(self, meta: Meta) -> Node:
         return syntax.Call("recurse", span=_span(meta))
 
@@ -113,17 +113,8 @@ class _ToNodes(Transformer[Token, Node]):
     def own_field(self, meta: Meta, name: Token) -> Node:
         return syntax.Index(syntax.Identity(), _word(name), span=_span(meta))
 
-    def at(self, meta: Meta, target: Node, key: Node) -> Node:
-        return syntax.Index(target, key, span=_span(meta))
-
     def own_at(self, meta: Meta, key: Node) -> Node:
         return syntax.Index(syntax.Identity(), key, span=_span(meta))
-
-    def iterate(self, meta: Meta, target: Node) -> Node:
-        return syntax.Iterate(target, span=_span(meta))
-
-    def part(self, meta: Meta, target: Node, low: Node, high: Node | None) -> Node:
-        return syntax.Slice(target, low, high, span=_span(meta))
 
     def start_part(self, meta: Meta, target: Node, high: Node) -> Node:
         return syntax.Slice(target, None, high, span=_span(meta))
@@ -149,9 +140,6 @@ class _ToNodes(Transformer[Token, Node]):
     def variable(self, meta: Meta, name: Token) -> Node:
         return syntax.Variable(name[1:], span=_span(meta))
 
-    def array(self, meta: Meta, body: Node | None) -> Node:
-        return syntax.Array(body, span=_span(meta))
-
     def object(self, meta: Meta, *entries: tuple[Node, Node] | None) -> Node:
         return syntax.Object(tuple(filter(None, entries)), span=_span(meta))
 
@@ -176,12 +164,6 @@ class _ToNodes(Transformer[Token, Node]):
 
     def call(self, meta: Meta, name: Token, *arguments: Node) -> Node:
         return syntax.Call(str(name), arguments, span=_span(meta))
-
-    def reduce(self, meta: Meta, *parts: Node) -> Node:
-        return syntax.Reduce(*parts, span=_span(meta))
-
-    def foreach(self, meta: Meta, *parts: Node) -> Node:
-        return syntax.Foreach(*parts, span=_span(meta))
 
     def condition(self, meta: Meta, *parts: Node | None) -> Node:
         *branches, otherwise = parts
