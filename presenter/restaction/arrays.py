@@ -128,6 +128,8 @@ def cut(node: Node, items: Items, low: Number, high: Number | None) -> Items:
             raise Unrecognised(stage, "the presenter cannot check this condition, and pages would be short")
         if not gives_one(stage):
             raise Unrecognised(stage, "this may give several outputs or none for an object, before the page is cut out")
+    if low.least is None:
+        raise Unrecognised(node, "this may count from the end")
     if high is not None and high.length == items:
         high = None
     if items.window is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from operator import eq, ge, gt, le, lt, ne
 
 from presenter.restaction import arrays, syntax, values
 from presenter.restaction.idioms import keys_read, path_of
@@ -46,6 +47,7 @@ from presenter.restaction.values import (
 )
 
 _FALSE = Known.of(False)
+_COMPARISONS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,15 @@ class Evaluation:
             case Comma(left, right):
                 return _both(node, self.of(left, dot), self.of(right, dot))
             case syntax.Negation(body):
-                return self._operation(node, "-", constant(0), self.of(body, dot))
+                return _operation(node, "-", constant(0), self.of(body, dot))
             case Operation("//", left, right):
                 return self._alternative(node, left, right, dot)
             case Operation("and" | "or" as operator, left, right):
                 decided = _is_true(left, self.of(left, dot)) == (operator == "or")
                 return Known.of(operator == "or" if decided else _is_true(right, self.of(right, dot)))
             case Operation(operator, left, right):
-                return self._operation(node, operator, self.of(left, dot), self.of(right, dot))
+                value = self.of(right, dot)  # the first that jq looks at
+                return value if isinstance(value, Nothing) else _operation(node, operator, self.of(left, dot), value)
             case Index(target, key):
                 return self._indexed(node, self.of(target, dot), self.of(key, dot))
             case syntax.Slice(target, low, high):
@@ -244,7 +247,7 @@ class Evaluation:
         try:
             value = self.of(left, dot)
         except Fails:
-            value = Nothing()
+            raise Unrecognised(node, "where this fails, versions of jq disagree on what follows") from None
         if value in (Nothing(), NULL, _FALSE):
             return self.of(right, dot)
         if isinstance(value, Each):
@@ -253,29 +256,6 @@ class Evaluation:
             return _without_nulls(value)
         _is_true(node, value)
         return value
-
-    def _operation(self, node: Node, operator: str, left: Value, right: Value) -> Value:
-        match operator, left, right:
-            case "+", Number(), Number():
-                return left + right
-            case "-", Number(), Number():
-                return left - right
-            case "*", Number(), Number():
-                return left * right
-            case "+", Known(str() as one), Known(str() as two):
-                return Known.of(one + two)
-            case "+", Items() | Number() | Known(), Known(None):
-                return left
-            case "+", Known(None), Items() | Number() | Known():
-                return right
-            case "+", Items(), Known([]):
-                return left
-            case "+", Known([]), Items():
-                return right
-        answer = _compared(operator, left, right)
-        if answer is None:
-            raise Unrecognised(node, f"what `{operator}` gives here cannot be told")
-        return Known.of(answer)
 
     # -- functions -----------------------------------------------------------------------------------------------------
 
@@ -372,6 +352,30 @@ def _type(node: Node, value: Value) -> str:
     raise Unrecognised(node, "the type of this cannot be told")
 
 
+def _operation(node: Node, operator: str, left: Value, right: Value) -> Value:
+    match operator, left, right:
+        case "+", Number(), Number():
+            return left + right
+        case "-", Number(), Number():
+            return left - right
+        case "*", Number(), Number():
+            return left * right
+        case "+", Known(str() as one), Known(str() as two):
+            return Known.of(one + two)
+        case "+", Items() | Number() | Known(), Known(None):
+            return left
+        case "+", Known(None), Items() | Number() | Known():
+            return right
+        case "+", Items(), Known([]):
+            return left
+        case "+", Known([]), Items():
+            return right
+    answer = _compared(operator, left, right)
+    if answer is None:
+        raise Unrecognised(node, f"what `{operator}` gives here cannot be told")
+    return Known.of(answer)
+
+
 def _compared(operator: str, left: Value, right: Value) -> bool | None:
     """What a comparison gives, None when that cannot be told."""
     match left, right:
@@ -388,15 +392,13 @@ def _compared(operator: str, left: Value, right: Value) -> bool | None:
 
 def _compared_numbers(operator: str, left: Number, right: Number) -> bool | None:
     above, below = (left - right).least, (right - left).least
-    at_least, at_most = above is not None, below is not None
-    more, less = at_least and (above or 0) > 0, at_most and (below or 0) > 0
-    if more or less or (at_least and at_most):
-        return {">": more, ">=": not less, "<": less, "<=": not more, "==": not more and not less}.get(
-            operator, more or less
-        )
-    return {">=": True if at_least else None, "<": False if at_least else None}.get(
-        operator, {"<=": True if at_most else None, ">": False if at_most else None}.get(operator)
-    )
+    signs = {
+        sign
+        for sign, is_possible in ((-1, above is None), (0, not above and not below), (1, below is None))
+        if is_possible
+    }
+    answers = {_COMPARISONS[operator](sign, 0) for sign in signs if operator in _COMPARISONS}
+    return answers.pop() if len(answers) == 1 else None
 
 
 def _array(node: Node, value: Value) -> Value:
@@ -462,11 +464,12 @@ def _iterated(node: Iterate, value: Value) -> Value:
 
 
 def _sliced(node: Node, target: Value, low: Value, high: Value) -> Value:
-    if target in (NULL, EMPTY):
-        return target
     start, end = (constant(0) if low == NULL else low), (None if high == NULL else high)
-    if isinstance(target, Items) and isinstance(start, Number) and (end is None or isinstance(end, Number)):
-        return arrays.cut(node, target, start, end)
+    if isinstance(start, Number) and (end is None or isinstance(end, Number)):
+        if target in (NULL, EMPTY):
+            return target
+        if isinstance(target, Items):
+            return arrays.cut(node, target, start, end)
     raise Unrecognised(node, "what is cut out here cannot be told")
 
 
@@ -478,7 +481,7 @@ def _range(node: Node, low: Value, high: Value) -> Value:
 
 def _limited(node: Node, count: Value, value: Value) -> Value:
     match count, value:
-        case _, Nothing():
+        case Number(), Nothing():
             return value
         case Number(), Each(Items() as items, False):
             return Each(arrays.cut(node, items, constant(0), count))
