@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import random
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.embedded import EmbeddedPostgres
-from presenter.resource import ResourceType
+from presenter.resource import Object, ResourceType
 from tests.attackers import Attacker, Read, together
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of
@@ -157,9 +158,7 @@ async def _database(directory: Path) -> AsyncIterator[Address]:
         await postgres.stop()
 
 
-def _object(kind: str, number: int, size: int):  # type: ignore[no-untyped-def]  # what the writer takes
-    import random
-
+def _object(kind: str, number: int, size: int) -> Object:
     name = f"{kind.lower()}-{number}"
     text = random.Random(number).randbytes(size // 2).hex()
     return make_object(name, kind=kind, raw={"metadata": {"name": name}, "spec": {"text": text}})
