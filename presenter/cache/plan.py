@@ -125,6 +125,9 @@ class Terms(NamedTuple):
     trigrams: tuple[str, ...] = ()
 
 
+_NO_TERMS = Terms()
+
+
 class _Part(NamedTuple):
     """Ranges of one kind, each by its cluster, its type, and one namespace or those wanted of the type."""
 
@@ -261,7 +264,7 @@ def _walk(query: Query, why: str, bound: int | None = None) -> Step:
     return _step(query, why, "walk merge", parts, values, rows=rows)
 
 
-def _collect(query: Query, why: str, terms: Terms = Terms(), *, probe: int = 0, **bounds: Any) -> Step:  # noqa: B008
+def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0, **bounds: Any) -> Step:
     """Collect what matches: by the terms, if there are any, else by the filter that has an index."""
     kind: Kind = "probe" if probe else "collect"
     bounds["rows"] = probe
@@ -279,7 +282,7 @@ def _collect(query: Query, why: str, terms: Terms = Terms(), *, probe: int = 0, 
     return _step(query, why, kind, [part for part in parts if part.ranges], values, by="terms", **counts, **bounds)
 
 
-def _sample(query: Query, why: str, terms: Terms = Terms(), **bounds: Any) -> Step:  # noqa: B008
+def _sample(query: Query, why: str, terms: Terms = _NO_TERMS, **bounds: Any) -> Step:
     """Ask for the shares of the terms, or for those that match and lie between the position and an end."""
     kind: Kind = "sample of terms" if any(terms) else "sample of distance"
     values = {"each_label": [_json(dict([label])) for label in terms.labels], "trigrams": terms.trigrams}
