@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -25,7 +25,8 @@ class Reconciler:
     """Compares one watch's rows with the cluster every `interval` seconds, more or less.
 
     The API server lists the metadata of the very version that the rows have, so that whatever differs truly differs:
-    it is counted, and `relist` has everything listed again. `turn` lets one comparison at a time be made.
+    it is counted, and `relist` lists everything again, until when nothing is compared: a difference counts once. `turn`
+    lets one comparison at a time be made.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Reconciler:
         *,
         interval: float,
         turn: asyncio.Lock,
-        relist: Callable[[], None],
+        relist: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
         self._writer = writer
@@ -54,31 +55,28 @@ class Reconciler:
             pause = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - as above
             try:
                 async with self._turn:
-                    compared = await self._reconcile()
+                    differences = await self._compare()
+                if differences:
+                    log.warning(
+                        "cache and cluster differ, listing again", type=str(self._watch), differences=differences
+                    )
+                    await self._writer.count_repairs(self._watch, differences)
+                    await self._relist()
+                compared = differences is not None  # else the watch is not live
             except (ClusterUnavailable, ClusterForbidden, Unavailable) as error:
                 log.debug("not compared", type=str(self._watch), error=str(error))
                 compared = False
             except ClusterError as error:  # its version is too old, or the server has no lists of the past
                 log.info("cannot be compared, listing again", type=str(self._watch), error=str(error))
-                self._relist()
+                await self._relist()
                 compared = True
             except Exception:  # a bug that one comparison meets must not be the end of all
                 log.exception("comparison crashed", type=str(self._watch))
                 compared = True
             await asyncio.sleep(pause if compared else min(pause, RETRY_SECONDS))
 
-    async def _reconcile(self) -> bool:
-        """Compare, and see to it that what differs is mended. False: not now, the watch is not live."""
-        differences = await self._compare()
-        if differences is None:
-            return False
-        if differences:
-            log.warning("cache and cluster differ, listing again", type=str(self._watch), differences=differences)
-            await self._writer.count_repairs(self._watch, differences)
-            self._relist()
-        return True
-
     async def _compare(self) -> int | None:
+        """How many objects differ. None: not now, the watch is not live."""
         async with self._comparisons.rows(self._watch) as rows:
             if rows is None:
                 return None

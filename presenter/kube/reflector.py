@@ -83,6 +83,7 @@ class Reflector:
         self._watch = watch
         self._page_objects = PAGE_OBJECTS
         self._must_list = False
+        self._listed = asyncio.Event()
         self._streaming = False
         self._by_pages = False
         self._ended = False
@@ -125,10 +126,12 @@ class Reflector:
         self._ended = True
         return self._cut()
 
-    def relist(self) -> None:
-        """Read everything anew, after applying what was received."""
+    async def relist(self) -> None:
+        """Have everything read anew, after what was received is applied; returns when it is."""
         self._must_list = True
+        self._listed.clear()
         self._cut()
+        await self._listed.wait()
 
     def _cut(self) -> bool:
         if self._received is not None:
@@ -235,6 +238,7 @@ class Reflector:
         await self._writer.finish_list(self._watch, mark.resource_version, as_of=mark.asked_at)
         self._reached = mark.resource_version
         self._must_list = self._streaming = self._by_pages = False
+        self._listed.set()
         self._fruitless = 0
         self._last = "current"
         self._shaped()

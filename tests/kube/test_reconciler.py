@@ -29,9 +29,9 @@ async def the_watch(world: World) -> WatchRow:
     return row
 
 
-async def compared(world: World, times: int = 3) -> None:
+async def compared(world: World, times: int = 3, resource: str = "configmaps") -> None:
     """Wait until so many comparisons more were begun, and all but the last are done."""
-    asked = {"verb": "list", "resource": "configmaps", "status": 200}
+    asked = {"verb": "list", "resource": resource, "status": 200}
 
     def begun() -> int:
         return sum("resourceVersionMatch" in request.query for request in world.sandbox.requests.matching(**asked))
@@ -160,6 +160,20 @@ async def test_versions_that_are_no_numbers(world: World) -> None:
         await world.equal()
         await compared(world)
         await world.execute("DELETE FROM resources WHERE name = 'untouched'")
+        await repaired(world, 1)
+
+
+async def test_a_difference_counts_once_however_long_the_list_takes_that_mends_it(world: World) -> None:
+    async with world.following(CONFIG_MAPS, reconcile_interval=OFTEN):
+        await world.equal()
+        await compared(world)
+        held = world.sandbox.faults.hold(verb="watch", resource=CONFIG_MAPS)
+        await world.execute("DELETE FROM resources WHERE name = 'untouched'")
+        await eventually(lambda: the_watch(world), lambda row: row.repairs == 1)
+        await held.reached.wait()
+        await compared(world, 5, resource="roles")
+        assert (await the_watch(world)).repairs == 1
+        held.release()
         await repaired(world, 1)
 
 
