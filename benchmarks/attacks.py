@@ -23,7 +23,7 @@ from presenter.access.identity import sign
 from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from presenter.resource import Object, ResourceType
 from tests.attackers import Attacker, Read, together
 from tests.e2e.processes import Process

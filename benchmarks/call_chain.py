@@ -38,10 +38,10 @@ from presenter.api.resources import Services, resources_router
 from presenter.cache.budget import Documents
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
+from presenter.cache.memory import Memory
 from presenter.cache.pool import Pool
 from presenter.config import AuthSettings
-from presenter.connection import CONNECTION
-from presenter.memory import Memory
+from presenter.http.connection import CONNECTION
 
 if TYPE_CHECKING:
     import asyncpg

@@ -18,7 +18,7 @@ from presenter.cache import migration
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from presenter.resource import RBAC_GROUP, Object, ResourceType
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from benchmarks.population import CLUSTER, COLUMNS, TYPES, Population, Record
 from presenter.cache import migration
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from presenter.resource import Object, Watch
 
 _PAGE = 500

@@ -17,7 +17,7 @@ from presenter.cache.pool import Pool
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import Grant, scan_ranges
 from presenter.cache.writer import Writer
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from presenter.resource import Object, ResourceType
 
 PANELS = ResourceType("apps", "v1", "panels", "Panel", True, ("v1",))

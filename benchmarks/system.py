@@ -17,7 +17,7 @@ import psutil
 
 from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of
 

@@ -29,9 +29,9 @@ from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool, wait_until_ready
+from presenter.cache.watch_patterns import Patterns
 from presenter.config import Settings
-from presenter.patterns import Patterns
-from presenter.server import listen, serve_until_cancelled
+from presenter.http.server import listen, serve_until_cancelled
 
 if TYPE_CHECKING:
     from fastapi import APIRouter

@@ -19,11 +19,11 @@ from presenter.api.inflight import Inflight
 from presenter.api.resources import Services, resources_router
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
+from presenter.cache.memory import Memory
 from presenter.cache.namespaces import namespaces_of
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.config import Settings
-from presenter.memory import Memory
 
 CONNECTIONS = 6
 SHORTEST_SAFE_KEY = 32  # RFC 7518 §3.2: an HS256 key has at least 256 bits

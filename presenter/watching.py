@@ -19,6 +19,7 @@ from presenter.cache.lease import Lease
 from presenter.cache.metrics import OF_WRITING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.recoveries import Recoveries
+from presenter.cache.watch_patterns import Patterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
 from presenter.errors import ConfigError
@@ -26,7 +27,6 @@ from presenter.kube.client import KubeClient
 from presenter.kube.metrics import OF_INGEST
 from presenter.kube.supervisor import Supervisor
 from presenter.kube.timings import Timings
-from presenter.patterns import Patterns
 
 CONNECTIONS = 4
 FORSAKEN = "5s"

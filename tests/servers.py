@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from presenter.cache.pool import Address
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import jwt
 import pytest
 import structlog
 
-from presenter.cli import cli, main
+from presenter.commands.main import cli, main
 from presenter.config import variables
 
 COMMANDS = (

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from presenter import nesting
+from presenter import raw_json
 from presenter.cache.catalog import CachedType
+from presenter.cache.memory import ROW
 from presenter.cache.query import Row
-from presenter.memory import ROW
 
 
 class Item(msgspec.Struct, omit_defaults=True):
@@ -103,7 +103,7 @@ def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, s
         return row
     raw = row.raw
     if raw is not None:
-        members = nesting.members(raw)
+        members = raw_json.members(raw)
         members["apiVersion"] = msgspec.Raw(_encoder.encode(f"{types[row.type_id].type.group}/{version}"))
         raw = _encoder.encode(members)
     return msgspec.structs.replace(row, version=version, raw=raw)

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from presenter.api.inflight import Inflight
 from presenter.api.observed import observed
 from presenter.api.status import bug, failure
-from presenter.connection import REFUSED
+from presenter.cache.memory import Memory, Share
 from presenter.errors import CallerGone, PresenterError, TooManyRequests
-from presenter.memory import Memory, Share
+from presenter.http.connection import REFUSED
 from presenter.phases import measured
 
 OTHERS = 16

@@ -18,11 +18,11 @@ from presenter.api.inflight import Inflight
 from presenter.api.metrics import cache_metrics, verdict_metrics
 from presenter.cache.catalog import Catalog
 from presenter.cache.catalog_reader import CatalogReader
+from presenter.cache.memory import Memory, Share
 from presenter.cache.pool import Pool
 from presenter.cache.report import report, report_of_failure, verdict, verdict_of_failure
 from presenter.config import MetricsSettings
 from presenter.errors import PresenterError, Unauthorized
-from presenter.memory import Memory, Share
 
 AT_ONCE = 20
 """So many a second who have no token are answered at once, which is more than probes and scrapes are."""

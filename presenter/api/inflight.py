@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from fastapi import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from presenter.connection import CONNECTION, Connection
+from presenter.cache.memory import Memory, Share
 from presenter.errors import CallerGone, TooManyRequests
-from presenter.memory import Memory, Share
+from presenter.http.connection import CONNECTION, Connection
 
 
 class Inflight:

@@ -8,8 +8,8 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from presenter.api.answers import Piece
-from presenter.connection import CONNECTION, Connection
-from presenter.memory import Share
+from presenter.cache.memory import Share
+from presenter.http.connection import CONNECTION, Connection
 from presenter.phases import begin
 
 

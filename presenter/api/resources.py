@@ -32,12 +32,12 @@ from presenter.cache.catalog import CachedType, Catalog
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
+from presenter.cache.memory import Share
 from presenter.cache.pages import read_objects, read_page
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Page, Query, Sort
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, Forbidden, NotFound, PayloadTooLarge
-from presenter.memory import Share
 from presenter.phases import begin
 
 ALL_NAMESPACES = "*"

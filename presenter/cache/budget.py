@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 
-from presenter.memory import ROW, Share
+from presenter.cache.memory import ROW, Share
 
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection

@@ -12,9 +12,9 @@ import msgspec
 import structlog
 
 from presenter.cache import schema
+from presenter.cache.watch_patterns import Patterns
 from presenter.cache.writer import type_of
 from presenter.errors import NotSynced
-from presenter.patterns import Patterns
 from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, RBAC_GROUP, ResourceType, State
 
 if TYPE_CHECKING:

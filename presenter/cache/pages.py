@@ -12,8 +12,8 @@ from presenter.cache.query import Page, Query, Row
 from presenter.cache.sql import COLUMNS, payload, statement
 
 if TYPE_CHECKING:
+    from presenter.cache.memory import Share
     from presenter.cache.pool import Pool
-    from presenter.memory import Share
 
 PLANNING = {
     "enable_sort": "off",

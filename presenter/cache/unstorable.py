@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import msgspec
 
-from presenter import nesting
+from presenter import raw_json
 from presenter.resource import SANITISED, Object, ResourceType
 
 UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
@@ -41,6 +41,6 @@ def storable(object: Object, resource_type: ResourceType, reason: str) -> Object
 def _resource_version(object: Object) -> str:
     """As text: it may be no number."""
     try:
-        return _decode(nesting.members(object.raw)["metadata"]).resource_version
+        return _decode(raw_json.members(object.raw)["metadata"]).resource_version
     except (msgspec.DecodeError, KeyError, RecursionError):
         return "" if object.resource_version is None else str(object.resource_version)

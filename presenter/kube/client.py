@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
-from presenter import nesting
+from presenter import raw_json
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
 from presenter.kube.answers import in_stream, refusal
@@ -282,8 +282,8 @@ def _decode_list(body: bytes) -> _List:
     try:
         return _list_of(body)
     except (RecursionError, msgspec.DecodeError):
-        members = nesting.members(body)
-        items = nesting.elements(members.get("items", _NOTHING))
+        members = raw_json.members(body)
+        items = raw_json.elements(members.get("items", _NOTHING))
         page = _list_of(msgspec.json.encode({**members, "items": []}))
         page.items = items
         return page
@@ -293,7 +293,7 @@ def _decode_event(line: bytes) -> WatchEvent:
     try:
         return _event_of(line)
     except (RecursionError, msgspec.DecodeError):
-        members = nesting.members(line)
+        members = raw_json.members(line)
         event = _event_of(msgspec.json.encode({**members, "object": None}))
         event.object = members.get("object", _NOTHING)
         return event

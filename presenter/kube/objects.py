@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
-from presenter import nesting
+from presenter import raw_json
 from presenter.errors import ClusterError
 from presenter.kube.client import WatchEvent
 from presenter.resource import SANITISED, SECRET_ANNOTATIONS, Object, ResourceType
@@ -84,7 +84,7 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
     replaced = 0
     if _REFUSED.search(raw):
         raw, replaced = _storable(bytes(raw))
-    members = nesting.members(raw)
+    members = raw_json.members(raw)
     metadata_members = _metadata_members(members)
     metadata = _metadata(metadata_members)
     if replaced:
@@ -117,14 +117,14 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
 def resource_version_of(raw: bytes | msgspec.Raw) -> str:
     """The resourceVersion of an object, or of a bookmark. Raises ClusterError when there is none."""
     try:
-        return _decode_version(_encode(_metadata_members(nesting.members(raw)))).resource_version
+        return _decode_version(_encode(_metadata_members(raw_json.members(raw)))).resource_version
     except (msgspec.DecodeError, KeyError) as error:
         raise ClusterError(f"the API server sent something without a resourceVersion: {error}") from error
 
 
 def versions_of(items: Sequence[bytes | msgspec.Raw]) -> dict[str, str]:
     """The resourceVersions of objects by their uid; what has no uid is left out, as it is everywhere."""
-    read = (_decode_identity(_encode(_metadata_members(nesting.members(item)))) for item in items)
+    read = (_decode_identity(_encode(_metadata_members(raw_json.members(item)))) for item in items)
     return {metadata.uid: metadata.resource_version for metadata in read if metadata.uid}
 
 
@@ -151,7 +151,7 @@ def _moment(at: datetime | None) -> datetime:
 
 def _metadata_members(members: _Members) -> _Members:
     """Those of the metadata but for managedFields, which mirrors the object and so is nested as deeply."""
-    metadata = nesting.members(members["metadata"])
+    metadata = raw_json.members(members["metadata"])
     metadata.pop("managedFields", None)
     return metadata
 
@@ -211,7 +211,7 @@ def _redact(members: _Members) -> None:
         if field in members:
             keys = msgspec.json.decode(members[field], type=dict[str, msgspec.Raw] | None)
             members[field] = msgspec.Raw(_encode(dict.fromkeys(keys or {}, "")))
-    metadata = nesting.members(members["metadata"])
+    metadata = raw_json.members(members["metadata"])
     if "annotations" in metadata:
         annotations = _annotations(metadata)
         kept = {key: annotations[key] for key in annotations.keys() & SECRET_ANNOTATIONS}

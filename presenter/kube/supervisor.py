@@ -13,6 +13,7 @@ import structlog
 from presenter.cache.claim import UNKNOWN
 from presenter.cache.comparison import Comparisons
 from presenter.cache.recoveries import Recoveries
+from presenter.cache.watch_patterns import Patterns
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
 from presenter.kube.backoff import Backoff
@@ -21,7 +22,6 @@ from presenter.kube.discovery import Discovered, Discovery
 from presenter.kube.reconciler import Reconciler
 from presenter.kube.reflector import Reflector, Shared
 from presenter.kube.timings import Timings
-from presenter.patterns import Patterns
 from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, ResourceType, Watch
 
 SETTLING_ROUNDS = 5

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from presenter import connection as connections
-from presenter import connections as places
 from presenter.cache.pool import Address
+from presenter.http import connection as connections
+from presenter.http import connections as places
 from tests.api.service import Service, serving
 from tests.api.world import WIDGETS, World
 from tests.eventually import eventually

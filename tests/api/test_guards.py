@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from presenter import connection, memory
+from presenter.cache import memory
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.errors import DatabaseBusy
+from presenter.http import connection
 from presenter.serving import CONNECTIONS
 from tests.api.service import Reply, Service, serving
 from tests.api.world import PANELS, WIDGETS, first_list

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import pytest
 import pytest_asyncio
 
-from presenter import memory
+from presenter.cache import memory
+from presenter.cache.memory import Memory, Share
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
-from presenter.memory import Memory, Share
 from presenter.resource import Object
 from tests.api.service import Json, Service, serving
 from tests.api.world import BUTTONS, PANELS, WIDGETS, first_list

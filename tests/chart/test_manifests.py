@@ -16,9 +16,9 @@ import yaml
 
 from presenter import __version__
 from presenter.cache.pool import Address
+from presenter.cache.watch_patterns import Patterns
 from presenter.config import GROUPS, Settings, variables
 from presenter.errors import ConfigError
-from presenter.patterns import Patterns
 from tests.chart.helm import (
     CHART,
     EXAMPLES,

@@ -13,11 +13,11 @@ import pytest
 
 from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
+from presenter.cache.watch_patterns import Patterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.kube.client import KubeClient
 from presenter.kube.supervisor import Supervisor
-from presenter.patterns import Patterns
 from tests.eventually import eventually
 
 pytestmark = [

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from presenter.cache.pool import Pool
-from presenter.patterns import ALWAYS
+from presenter.cache.watch_patterns import ALWAYS
 from presenter.sandbox import Cluster
 from presenter.sandbox.cluster import Write
 from tests.e2e.system import PANELS, Json, Service, System

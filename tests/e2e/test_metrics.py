@@ -17,9 +17,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from presenter.cache.pool import Address
+from presenter.commands.workers import supervise
 from presenter.errors import ConfigError
-from presenter.server import listen
-from presenter.workers import supervise
+from presenter.http.server import listen
 from tests.e2e.system import PANELS, Json, Service, System
 from tests.eventually import eventually
 

@@ -22,7 +22,7 @@ import pytest
 
 from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
-from presenter.embedded import EmbeddedPostgres
+from presenter.commands.embedded import EmbeddedPostgres
 from tests.e2e.processes import Process
 from tests.e2e.system import PANELS, Reply, Service, System, variables_of
 from tests.eventually import eventually

@@ -9,8 +9,8 @@ import pytest
 
 import presenter
 from presenter.api.parameters import DetailParameters, ListParameters
+from presenter.commands.settings_reference import settings_reference
 from presenter.config import variables
-from presenter.reference import settings_reference
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

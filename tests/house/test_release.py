@@ -99,7 +99,7 @@ def test_a_release(clone: Path, checkout: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert f'__version__ = "{NEXT}"' in archive.read("presenter/__init__.py").decode()
     with tarfile.open(sdist) as source:
-        assert f"resources_presenter-{NEXT}/presenter/cli.py" in source.getnames()
+        assert f"resources_presenter-{NEXT}/presenter/app.py" in source.getnames()
 
     listed = json.loads(parts.read_text())
     root = listed["metadata"]["component"]

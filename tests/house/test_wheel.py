@@ -48,4 +48,4 @@ def test_it_tells_its_licence_and_its_command(checkout: Path, wheel: zipfile.Pat
     metadata = HeaderParser().parsestr((about / "METADATA").read_text())
     assert metadata["License-Expression"] == "Apache-2.0"
     assert (about / "licenses" / "LICENSE").read_text() == (checkout / "LICENSE").read_text()
-    assert "presenter = presenter.cli:main" in (about / "entry_points.txt").read_text()
+    assert "presenter = presenter.commands.main:main" in (about / "entry_points.txt").read_text()

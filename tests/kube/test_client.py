@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from kubernetes_asyncio.config import incluster_config
 
-from presenter import nesting
+from presenter import raw_json
 from presenter.config import ClusterSettings
 from presenter.errors import (
     ClusterError,
@@ -414,10 +414,10 @@ def test_nothing_but_objects_has_members() -> None:
     long = b"[" * 5_000
     for malformed in (long, b"{" + long, b'{"a":' + long, b'{"a":' + long + b"]" * 4_999 + b"}", long + b"]" * 5_000):
         with pytest.raises(msgspec.DecodeError):
-            nesting.members(malformed)
+            raw_json.members(malformed)
     for malformed in (long, b'{"a":' + long + b"]" * 5_000 + b"}", b"[" + b'{"a":' * 5_000 + b"]"):
         with pytest.raises(msgspec.DecodeError):
-            nesting.elements(malformed)
+            raw_json.elements(malformed)
 
 
 async def test_leaving_a_watch_closes_its_connection(sandbox: Sandbox, client: KubeClient) -> None:

@@ -13,7 +13,7 @@ def _run(program: str) -> list[str]:
 
 def test_neither_models_nor_apis_are_imported_to_watch() -> None:
     loaded = _run(
-        "import sys, presenter.cli, presenter.app, presenter.watching\n"
+        "import sys, presenter.commands.main, presenter.app, presenter.watching\n"
         "print(*(name for name in sys.modules if name.startswith('kubernetes_asyncio')))"
     )
     assert "kubernetes_asyncio.client.api_client" in loaded
@@ -40,6 +40,6 @@ def test_it_does_not_matter_who_was_first() -> None:
 
 
 def test_serving_and_watching_do_not_import_what_only_migrations_and_tokens_need() -> None:
-    loaded = _run("import sys, presenter.cli, presenter.app, presenter.watching\nprint(*sys.modules)")
+    loaded = _run("import sys, presenter.commands.main, presenter.app, presenter.watching\nprint(*sys.modules)")
     assert "fastapi" in loaded
     assert not {"sqlalchemy", "alembic", "jwt", "cryptography"} & set(loaded)

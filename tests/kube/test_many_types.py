@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from presenter.patterns import ALWAYS
+from presenter.cache.watch_patterns import ALWAYS
 from presenter.sandbox import Cluster
 from tests.eventually import eventually
 from tests.kube.world import CRDS, World, crd, custom

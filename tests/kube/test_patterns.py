@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from presenter.cache.watch_patterns import NEVER_BY_WILDCARD, Patterns
 from presenter.config import DEFAULT_WATCH
 from presenter.errors import ConfigError
-from presenter.patterns import NEVER_BY_WILDCARD, Patterns
 
 TYPES = (
     ("", "pods"),

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
 from presenter.cache.recoveries import Recoveries
+from presenter.cache.watch_patterns import ALWAYS, Patterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.errors import DatabaseUnavailable
@@ -22,7 +23,6 @@ from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
 from presenter.kube.supervisor import Supervisor
 from presenter.kube.timings import Timings
-from presenter.patterns import ALWAYS, Patterns
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
 from presenter.sandbox.faults import Fault

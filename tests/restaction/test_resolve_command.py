@@ -215,7 +215,7 @@ async def test_what_it_takes_is_said_when_it_is_not_installed(tmp_path: Path) ->
     for missing in "jq", "lark", "ruamel":
         script = (
             f"import sys; sys.modules['{missing}'] = None; sys.argv = ['presenter', 'restaction', 'resolve', 'a'];"
-            "from presenter.cli import main; main()"
+            "from presenter.commands.main import main; main()"
         )
         done = await paste(shlex.join([sys.executable, "-c", script]), tmp_path)
         assert (done.code, done.out) == (2, "")

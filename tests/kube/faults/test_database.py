@@ -20,13 +20,13 @@ from presenter.cache import migration
 from presenter.cache.lease import Lease, LeaseTimings
 from presenter.cache.pool import Address, Pool
 from presenter.cache.recoveries import Recoveries
+from presenter.cache.watch_patterns import Patterns
 from presenter.cache.writer import Writer
+from presenter.commands.embedded import EmbeddedPostgres
 from presenter.config import ClusterSettings
-from presenter.embedded import EmbeddedPostgres
 from presenter.errors import DatabaseUnavailable
 from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
-from presenter.patterns import Patterns
 from presenter.sandbox import Sandbox
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of

@@ -16,8 +16,6 @@ import httptools
 from uvicorn._types import ASGIReceiveEvent, HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from presenter import head as heads
-from presenter.connections import Connections
 from presenter.errors import (
     BadRequest,
     CallerGone,
@@ -27,6 +25,8 @@ from presenter.errors import (
     RequestTimeout,
     TooManyConnections,
 )
+from presenter.http import head as heads
+from presenter.http.connections import Connections
 
 ARRIVAL = 30.0
 """Seconds in which the head of a request must come, from the connection or its first byte on; and then its body."""

@@ -150,8 +150,8 @@ def can_i(
 
     Ends with 0 when it is allowed, with 1 when it is not.
     """
-    from presenter import can_i as question
     from presenter.access.identity import Identity
+    from presenter.commands import can_i as question
 
     if not user:
         raise ConfigError("--user is empty: name a user")
@@ -204,9 +204,9 @@ def explain(
     settings = _settings(quiet=True)
     if user and settings.access.authorizer != "rbac":
         raise ConfigError("AUTHORIZER is sar: who may see what is not in the database, so that --user tells nothing")
-    from presenter import explain as explanation  # takes a second, which the other commands need not wait for
     from presenter.access.identity import AUTHENTICATED, Identity
     from presenter.cache.pages import PLANNING
+    from presenter.commands import explain as explanation  # takes a second, which the other commands need not wait for
 
     identity = Identity(user, frozenset(group or ()) | {AUTHENTICATED}) if user else None
     reading = Address.for_reading(settings.database)
@@ -233,7 +233,7 @@ def status(
     Reads the database, and nothing else. Without DB_HOST that is the embedded PostgreSQL under DATA_DIR, if it runs: it
     is not started. Ends with 0 when the database could be read, whatever it says, and with 1 when not; --watch goes on.
     """
-    from presenter import status as standing
+    from presenter.commands import status as standing
 
     database = _settings(quiet=True).database
     _until_done((standing.follow if watch else standing.show)(partial(_existing_database, database), as_json=as_json))
@@ -264,7 +264,7 @@ def settings(
 ) -> None:
     """List the environment variables this program reads, with their defaults."""
     if markdown:
-        from presenter.reference import settings_reference
+        from presenter.commands.settings_reference import settings_reference
 
         typer.echo(settings_reference(), nl=False)
         return
@@ -297,7 +297,7 @@ def demo(
 
     Prints a token, lines to paste, and how to see a change of the cluster arrive.
     """
-    from presenter import demo as demonstration
+    from presenter.commands import demo as demonstration
 
     settings = _settings(quiet=True)
     _until_done(demonstration.run(settings, port=port, objects=objects, data_dir=data_dir, kubeconfig=kubeconfig))
@@ -318,7 +318,7 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run the sandbox alone: a Kubernetes API in memory, for a real kubectl. Ctrl-C ends it, and forgets everything."""
-    from presenter import demo as demonstration
+    from presenter.commands import demo as demonstration
 
     _settings()
     count = objects if objects is not None else 0 if load else 200
@@ -329,7 +329,7 @@ def sandbox(
 
 def _run_service(*, watch: bool, serve: bool, listener: int | None = None, metrics: str | None = None) -> None:
     from presenter import app as service  # takes a second, which the other commands need not wait for
-    from presenter.workers import Together, inherited
+    from presenter.commands.workers import Together, inherited
 
     settings = _settings()
     if serve:
@@ -353,8 +353,8 @@ def _run_service(*, watch: bool, serve: bool, listener: int | None = None, metri
 
 
 def _run_workers(count: int) -> None:
-    from presenter.server import listen_together
-    from presenter.workers import supervise
+    from presenter.commands.workers import supervise
+    from presenter.http.server import listen_together
 
     _until_done(supervise(listen_together(_settings().http.port, count)))
 
@@ -363,7 +363,7 @@ def _existing_database(settings: DatabaseSettings) -> Address:
     """The configured PostgreSQL, or the embedded one that runs."""
     if settings.host is not None:
         return Address.of(settings)
-    from presenter.embedded import EmbeddedPostgres
+    from presenter.commands.embedded import EmbeddedPostgres
 
     return EmbeddedPostgres.running(settings.data_dir)
 
@@ -374,7 +374,7 @@ async def _database(settings: Settings) -> AsyncIterator[Address]:
     if settings.database.host is not None:
         yield Address.of(settings.database)
         return
-    from presenter.embedded import EmbeddedPostgres
+    from presenter.commands.embedded import EmbeddedPostgres
 
     postgres = await EmbeddedPostgres.start(settings.database.data_dir)
     try:

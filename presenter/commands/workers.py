@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from presenter.config import environment_of_child
 from presenter.errors import ConfigError, PresenterError
-from presenter.server import listen
+from presenter.http.server import listen
 
 _PR_SET_PDEATHSIG = 1
 
@@ -81,7 +81,7 @@ async def _keep(number: int, listener: socket.socket, metrics: str) -> None:
 async def _run(listener: socket.socket, metrics: str) -> int:
     descriptor = listener.fileno()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from presenter.cli import main; main()", "serve"),
+        *(sys.executable, "-c", "from presenter.commands.main import main; main()", "serve"),
         *("--listener", str(descriptor), "--metrics", metrics),
         pass_fds=[descriptor],
         env=environment_of_child(PROMETHEUS_MULTIPROC_DIR=metrics),  # where prometheus_client writes

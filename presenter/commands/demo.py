@@ -23,12 +23,12 @@ from presenter.access.identity import token_for
 from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
+from presenter.commands.embedded import EmbeddedPostgres
+from presenter.commands.guide import Guide, Login, progress_bar, show, show_progress, show_sandbox
 from presenter.config import ClusterSettings, Settings
-from presenter.demo.guide import Guide, Login, progress_bar, show, show_progress, show_sandbox
-from presenter.embedded import EmbeddedPostgres
 from presenter.errors import ConfigError
+from presenter.http.server import listen
 from presenter.sandbox import ManifestError, Sandbox, fill, load_directory
-from presenter.server import listen
 
 ADMIN = ("admin", "system:masters")
 DEVELOPER = ("alice", "devs")

@@ -13,9 +13,9 @@ from typing import Any
 import structlog
 import uvicorn
 
-from presenter.connection import Connection
-from presenter.connections import Connections
 from presenter.errors import ConfigError
+from presenter.http.connection import Connection
+from presenter.http.connections import Connections
 
 IDLE = 100
 """Seconds a connection is kept for the next request: longer than Go's clients (90) and nginx (60) keep theirs."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter import head
 from presenter.errors import BadRequest, HeadersTooLarge, PresenterError, UriTooLong
+from presenter.http import head
 
 REST = b"\r\nHost: presenter\r\nAccept: */*\r\n\r\n"
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="#&=+%"))
