@@ -26,7 +26,7 @@ from presenter.cache.writer import Writer
 from presenter.commands.embedded import EmbeddedPostgres
 from presenter.resource import Object, ResourceType
 from tests.attackers import Attacker, Read, together
-from tests.e2e.processes import Process
+from tests.e2e.processes import AFRESH, Process
 from tests.e2e.system import KEY, variables_of
 from tests.objects import make_object
 from tests.rules import Rules
@@ -175,7 +175,7 @@ async def run(chosen: str) -> None:
 
 async def _attacked(home: Path, address: Address, name: str, variables: dict[str, str], attack: Attack) -> str:
     variables = {"PORT": "0", "SIGN_KEY": KEY, "RBAC_MAX_STALENESS": "1000h", **variables_of(address), **variables}
-    process = await Process.start("serve", home=home, **variables)
+    process = await Process.start("serve", home=home, **AFRESH, **variables)
     try:
         port = int((await process.line(r'"port": (\d+).*"event": "listening"'))[1])
         token = sign(KEY.encode(), "attacker", [], timedelta(hours=1))

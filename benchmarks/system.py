@@ -18,7 +18,7 @@ import psutil
 from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.commands.embedded import EmbeddedPostgres
-from tests.e2e.processes import Process
+from tests.e2e.processes import AFRESH, Process
 from tests.e2e.system import KEY, variables_of
 
 ALL_SAMPLES = "*.*.krateo.io,pods,configmaps,deployments.apps"
@@ -102,7 +102,7 @@ async def running(
 @asynccontextmanager
 async def _sandbox(home: Path, objects: int) -> AsyncIterator[str]:
     arguments = ("--port", "0", "--objects", str(objects), "--kubeconfig-out", str(home / "kubeconfig"))
-    process = await Process.start("sandbox", *arguments, home=home)
+    process = await Process.start("sandbox", *arguments, home=home, **AFRESH)
     try:
         url = (await process.line("Sandbox Kubernetes API on (.+)", PATIENCE))[1]
         await process.line("^Ctrl-C ends it")
@@ -114,7 +114,7 @@ async def _sandbox(home: Path, objects: int) -> AsyncIterator[str]:
 @asynccontextmanager
 async def _service(command: str, home: Path, address: Address) -> AsyncIterator[tuple[Process, str]]:
     variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
-    process = await Process.start(command, home=home, **variables, **variables_of(address))
+    process = await Process.start(command, home=home, **AFRESH, **variables, **variables_of(address))
     try:
         port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
         yield process, f"http://127.0.0.1:{port}"

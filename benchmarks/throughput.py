@@ -27,7 +27,7 @@ from presenter.cache.pool import Address
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import ScanRange
 from presenter.cache.sql import statement
-from tests.e2e.processes import Process
+from tests.e2e.processes import AFRESH, Process
 from tests.e2e.system import KEY, variables_of
 
 SIZES, CONNECTIONS = (5, 50), (1, 8, 64)
@@ -80,7 +80,7 @@ async def serving(address: Address, workers: int) -> AsyncIterator[Serving]:
     token = sign(KEY.encode(), USER, [], timedelta(days=1))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as home:
         variables = {"PORT": "0", "SIGN_KEY": KEY, "RBAC_MAX_STALENESS": "1000h", **variables_of(address)}
-        process = await Process.start("serve", "--workers", str(workers), home=Path(home), **variables)
+        process = await Process.start("serve", "--workers", str(workers), home=Path(home), **AFRESH, **variables)
         try:
             port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
             yield Serving(process, int(port), token)

@@ -7,11 +7,19 @@ import os
 import re
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 import psutil
 
+from tests.e2e.forkserver import Forkserver
+
 PRESENTER = Path(sys.executable).with_name("presenter")
+READ_EARLY = ("PYTHON", "OTEL_")
+"""How the names of variables begin that are read while modules are loaded."""
+AFRESH = {"PYTHONNOUSERSITE": "1"}
+"""Has a process load its modules itself, where it matters which, and what they take."""
+Pipe = tuple[asyncio.ReadTransport, asyncio.StreamReader]
 PATIENCE = 40.0
 """Seconds within which a process must say or do what is expected of it; generous, for a busy machine."""
 
@@ -19,34 +27,39 @@ PATIENCE = 40.0
 class Process:
     """One running `presenter`, and everything it has printed so far."""
 
-    def __init__(self, process: asyncio.subprocess.Process, arguments: tuple[str, ...]) -> None:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self.pid = process.pid
+    def __init__(self, pid: int, arguments: tuple[str, ...], pipes: list[Pipe]) -> None:
+        self.pid = pid
         self.out: list[str] = []
         self.err: list[str] = []
         self._arguments = arguments
-        self._process = process
+        self._end = os.pidfd_open(pid)
+        self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(self._end, self._ended)
         self._printed = asyncio.Condition()
+        self._pipes = [pipe for pipe, _ in pipes]
         self._readers = [
-            asyncio.create_task(self._read(process.stdout, self.out)),
-            asyncio.create_task(self._read(process.stderr, self.err)),
+            asyncio.create_task(self._read(reader, lines))
+            for (_, reader), lines in zip(pipes, (self.out, self.err), strict=True)
         ]
 
     @classmethod
     async def start(cls, *arguments: str, home: Path, **variables: str) -> Process:
-        """Start `presenter` with these arguments, and these environment variables alone."""
-        process = await asyncio.create_subprocess_exec(
-            PRESENTER,
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.defpath, "HOME": str(home), **variables},
-            cwd=home,
-            limit=2**24,
-        )
-        return cls(process, arguments)
+        """Start `presenter` with these arguments, and these environment variables alone.
+
+        It is forked from one that has loaded its modules, unless there are variables that are read meanwhile.
+        """
+        (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+        command = [str(PRESENTER), *arguments]
+        environment = {"PATH": os.defpath, "HOME": str(home), **variables}
+        afresh = any(name.startswith(READ_EARLY) for name in variables)
+        try:
+            pid = await asyncio.to_thread(
+                _forkserver().start, command, home, environment, its_out, its_err, afresh=afresh
+            )
+        finally:
+            os.close(its_out)
+            os.close(its_err)
+        return cls(pid, arguments, [await _pipe(out), await _pipe(err)])
 
     async def _read(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
         async for line in stream:
@@ -74,7 +87,12 @@ class Process:
     @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._process.returncode is None
+        return not self._code.done()
+
+    def _ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._end)
+        os.close(self._end)
+        self._code.set_result(os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]))
 
     def descendants(self) -> list[psutil.Process]:
         """What it has started, and what those have."""
@@ -82,13 +100,14 @@ class Process:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        self._process.send_signal(number)
+        if self.running:
+            os.kill(self.pid, number)
 
     async def ended(self, patience: float = PATIENCE) -> int:
         """Wait for its end; returns the exit code."""
         async with asyncio.timeout(patience):
             await asyncio.wait(self._readers)
-            return await self._process.wait()
+            return await asyncio.shield(self._code)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Signal it and wait for its end; returns the exit code."""
@@ -97,12 +116,29 @@ class Process:
 
     async def kill(self) -> None:
         """End it in the middle of whatever it does; what it has started lives on."""
-        if self.running:
-            self._process.kill()
-        await self._process.wait()
+        self.send(signal.SIGKILL)
+        await asyncio.shield(self._code)
         for reader in self._readers:
             reader.cancel()
         await asyncio.wait(self._readers)
+        for pipe in self._pipes:
+            pipe.close()
+
+
+@cache
+def _forkserver() -> Forkserver:
+    """That of this test process."""
+    return Forkserver()
+
+
+async def _pipe(descriptor: int) -> Pipe:
+    """The end of a pipe that is read from."""
+    reader = asyncio.StreamReader(limit=2**24)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: protocol, os.fdopen(descriptor, "rb", buffering=0)
+    )
+    return transport, reader
 
 
 def working_in(directory: Path) -> list[psutil.Process]:

@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from presenter import __version__
 from tests.e2e.collector import Collector, attributes, collecting
+from tests.e2e.processes import AFRESH
 from tests.e2e.system import PANELS, Service, System
 from tests.eventually import eventually
 
@@ -154,7 +155,7 @@ async def test_a_stop_does_not_wait_for_a_lost_collector(system: System) -> None
 
 
 async def test_without_a_collector_nothing_of_it_is_loaded(system: System, collector: Collector) -> None:
-    plain, traced = await system.start("serve"), await start(system, collector)
+    plain, traced = await system.start("serve", **AFRESH), await start(system, collector)
     loaded = [_loaded(service.process.pid) for service in (plain, traced)]
     assert not any("/google/_upb/" in path for path in loaded[0])
     assert any("/google/_upb/" in path for path in loaded[1])
