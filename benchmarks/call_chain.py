@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import structlog
-from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from starlette.types import ASGIApp
@@ -32,9 +31,9 @@ from benchmarks.population import GROUP, TYPES
 from presenter.access.authorizer import RbacAuthorizer
 from presenter.access.identity import Authenticator, sign
 from presenter.access.rules import RulesOfClusters
-from presenter.api.application import create_application
+from presenter.api.application import Application
 from presenter.api.inflight import Inflight
-from presenter.api.resources import Services, resources_router
+from presenter.api.resources import Resources
 from presenter.cache.budget import Documents
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
@@ -42,13 +41,14 @@ from presenter.cache.memory import Memory
 from presenter.cache.pool import Pool
 from presenter.config import AuthSettings
 from presenter.http.connection import CONNECTION
+from presenter.observability import Observer
 
 if TYPE_CHECKING:
     import asyncpg
 
     from presenter.cache.pool import Connection
 
-OBJECTS = 2_000
+OBJECTS = 10_000
 REQUESTS = {
     "first page": {"limit": "5", "raw": "true"},
     "with a label": {"limit": "5", "labels": '{"env": "env-0"}'},
@@ -170,7 +170,7 @@ async def measure() -> dict[str, Chain]:
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
         async with filled(OBJECTS, Path(directory)) as population:
             catalog = CatalogReader(population.pool, max_age=3600)
-            services = Services(
+            resources = Resources(
                 pool=Recalled(population.pool),
                 catalog=catalog,
                 authenticator=Authenticator.of(AuthSettings(SIGN_KEY=SecretStr(_KEY.decode()))),
@@ -178,7 +178,7 @@ async def measure() -> dict[str, Chain]:
                 cursors=CursorCodec(_KEY),
                 inflight=Inflight(1, Memory(2**30, 2**30)),
             )
-            application = create_application(APIRouter(), CollectorRegistry(), resources_router(services))
+            application = Application(resources.routes, Observer(CollectorRegistry()))
             for name, parameters in REQUESTS.items():
                 for _ in range(2):
                     assert await _get(application, **parameters) == 200

@@ -23,8 +23,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from presenter.api.application import create_application
-from presenter.api.health import health_router
+from presenter.api.application import Application
+from presenter.api.health import Health
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
@@ -32,11 +32,10 @@ from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.cache.watch_patterns import Patterns
 from presenter.config import Settings
 from presenter.http.server import listen, serve_until_cancelled
+from presenter.observability import Observer, Trace
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
-
-    from presenter.api.observe import Trace
+    from presenter.api.resources import Resources
 
 CONNECTIONS_ASIDE = 2
 """For what must not wait behind pages: what is cached and how fresh it is, and the news that it has changed."""
@@ -85,8 +84,9 @@ async def run(
         ):
             await catalog.current()  # so that it is told from the beginning how it stands
             resources, pages = served or (None, None)
-            health = health_router(catalog, registry, settings.metrics, pages)
-            application = create_application(health, registry, resources, trace)
+            health = Health(catalog, registry, settings.metrics, pages)
+            routes = [*(resources.routes if resources is not None else ()), *health.routes]
+            application = Application(routes, Observer(registry, trace))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(catalog.follow(), name="catalog")
                 if pages is not None:
@@ -125,7 +125,7 @@ async def _catalog(settings: Settings, address: Address) -> AsyncIterator[Catalo
 
 def _serving(
     settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
-) -> AbstractAsyncContextManager[tuple[APIRouter, Pool]]:
+) -> AbstractAsyncContextManager[tuple[Resources, Pool]]:
     from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
 
     return serving(settings, address, catalog, registry)

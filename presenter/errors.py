@@ -5,6 +5,7 @@ Reasons are those of Kubernetes' `metav1.StatusReason`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -62,6 +63,17 @@ class NotFound(PresenterError):
 
     status = 404
     reason = "NotFound"
+
+
+class MethodNotAllowed(PresenterError):
+    """There is something at this path, but not for this method; `allowed` are those that it is for."""
+
+    status = 405
+    reason = "MethodNotAllowed"
+
+    def __init__(self, message: str, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class PayloadTooLarge(PresenterError):

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
-from fastapi import APIRouter
 from prometheus_client import CollectorRegistry
 
 from presenter.access.authorizer import Authorizer, RbacAuthorizer
@@ -16,7 +15,7 @@ from presenter.access.metrics import OF_RBAC, OF_REVIEWS
 from presenter.access.reviews import ReviewAuthorizer
 from presenter.access.rules import RulesOfClusters
 from presenter.api.inflight import Inflight
-from presenter.api.resources import Services, resources_router
+from presenter.api.resources import Resources
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Memory
@@ -34,7 +33,7 @@ log = structlog.get_logger(__name__)
 @asynccontextmanager
 async def serving(
     settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
-) -> AsyncIterator[tuple[APIRouter, Pool]]:
+) -> AsyncIterator[tuple[Resources, Pool]]:
     """What answers, and the connections that it needs for that."""
     if settings.auth.sign_key is not None and (size := len(settings.auth.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
@@ -45,7 +44,7 @@ async def serving(
         _authorizer(settings, pool, catalog) as authorizer,
     ):
         await pool.check()
-        services = Services(
+        resources = Resources(
             pool=pool,
             catalog=catalog,
             authenticator=Authenticator.of(settings.auth),
@@ -55,7 +54,7 @@ async def serving(
                 settings.http.max_inflight, Memory(settings.http.max_inflight_bytes, settings.http.max_page_bytes)
             ),
         )
-        yield resources_router(services), pool
+        yield resources, pool
 
 
 @asynccontextmanager

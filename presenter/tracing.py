@@ -33,7 +33,7 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from presenter.api.observed import Observed
+    from presenter.observability import Observation
 
 FLUSH = 1.0
 """Seconds that a stop waits for the collector to take what is left."""
@@ -69,52 +69,52 @@ class Tracer:
         self._ids = ids
         self._propagator = TraceContextTextMapPropagator()
 
-    def __call__(self, request: Observed, headers: Mapping[str, str]) -> None:
+    def __call__(self, observation: Observation, headers: Mapping[str, str]) -> None:
         """Trace a request that is over, as part of the trace that the caller's `traceparent` names.
 
         Without one it is a trace of its own, with the caller's X-Krateo-TraceId as its id where that can be one.
         """
         parent = self._propagator.extract(headers)
-        of_caller = request.trace_id or ""
+        of_caller = observation.trace_id or ""
         if _TRACE_ID.fullmatch(of_caller) and not get_current_span(parent).get_span_context().is_valid:
             self._ids.next = int(of_caller, 16)
         epoch = time.time() - time.perf_counter()
         span = self._tracer.start_span(
-            f"{request.method} {request.route}",
+            f"{observation.known_method} {observation.route}",
             parent,
             SpanKind.SERVER,
-            _attributes(request),
-            start_time=_nanoseconds(epoch + request.started),
+            _attributes(observation),
+            start_time=_nanoseconds(epoch + observation.started),
         )
         self._ids.next = None
         if span.is_recording():
-            self._describe(span, request, epoch)
-        span.end(_nanoseconds(epoch + request.ended))
+            self._describe(span, observation, epoch)
+        span.end(_nanoseconds(epoch + observation.ended))
 
-    def _describe(self, span: Span, request: Observed, epoch: float) -> None:
-        if request.trace_id is not None and f"{span.get_span_context().trace_id:032x}" != request.trace_id:
-            span.set_attribute("krateo.trace_id", request.trace_id)
-        if request.code >= 500:
+    def _describe(self, span: Span, observation: Observation, epoch: float) -> None:
+        if observation.trace_id is not None and f"{span.get_span_context().trace_id:032x}" != observation.trace_id:
+            span.set_attribute("krateo.trace_id", observation.trace_id)
+        if observation.code >= 500:
             span.set_status(StatusCode.ERROR)
         below = set_span_in_context(span)
-        for phase, since, until in request.phases.spans:
+        for phase, since, until in observation.spans:
             child = self._tracer.start_span(phase, below, start_time=_nanoseconds(epoch + since))
             child.end(_nanoseconds(epoch + until))
 
 
-def _attributes(request: Observed) -> dict[str, str | int]:
+def _attributes(observation: Observation) -> dict[str, str | int]:
     """By OpenTelemetry's conventions for HTTP servers; what these do not know of begins with `presenter.`."""
-    told = {
-        "http.request.method": request.method,
-        "http.route": request.route,
-        "http.response.status_code": request.code,
-        "http.response.body.size": request.body_bytes,
-        "error.type": request.reason,
-        "enduser.id": request.user,
-        "presenter.type": request.asked,
-        "presenter.rows": request.rows,
+    attributes: dict[str, str | int | None] = {
+        "http.request.method": observation.known_method,
+        "http.route": observation.route,
+        "http.response.status_code": observation.code,
+        "http.response.body.size": observation.body_bytes,
+        "error.type": observation.reason,
+        "enduser.id": observation.user,
+        "presenter.type": observation.type,
+        "presenter.rows": observation.rows,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -5,40 +5,76 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from presenter import raw_json
+from presenter.api.parameters import MAX_LIMIT
 from presenter.cache.catalog import CachedType
 from presenter.cache.memory import ROW
 from presenter.cache.query import Row
 
 
 class Item(msgspec.Struct, omit_defaults=True):
-    """One object. `global_uid` is `<cluster>:<uid>`."""
+    """One object of a cluster."""
 
     name: str
     uid: str
-    global_uid: str
-    namespace: str
-    group: str
+    global_uid: Annotated[str, Meta(description="`<cluster>:<uid>`, which the detail endpoint takes.")]
+    namespace: Annotated[str, Meta(description="Empty for cluster-scoped objects.")]
+    group: Annotated[str, Meta(description="Empty for the core group.")]
     version: str
     kind: str
     resource: str
     cluster_name: str
-    created_at: datetime
-    updated_at: datetime
-    composition_id: str | None = None
-    raw: msgspec.Raw | None = None
-    status_raw: msgspec.Raw | None = None
+    created_at: Annotated[datetime, Meta(tz=True)]
+    updated_at: Annotated[datetime, Meta(tz=True, description="When the object's last change was stored.")]
+    composition_id: (
+        Annotated[str, Meta(description="Only where the object has one.", extra_json_schema={"format": "uuid"})] | None
+    ) = None
+    raw: (
+        Annotated[
+            msgspec.Raw,
+            Meta(
+                description="The object as the API server serves it, less `metadata.managedFields`.",
+                extra_json_schema={"type": "object", "additionalProperties": True},
+            ),
+        ]
+        | None
+    ) = None
+    status_raw: Annotated[msgspec.Raw, Meta(description="The object's `status`, where it has one.")] | None = None
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
-    """What follows the items. `cursor` leads to the next page and is absent on the last."""
+    """What follows the items."""
 
-    cursor: str | None = None
-    warnings: Sequence[str] = ()
+    cursor: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[A-Za-z0-9_-]+$",
+                description="Pass it as `cursor` for the next page. Absent on the last page.",
+            ),
+        ]
+        | None
+    ) = None
+    warnings: Annotated[Sequence[str], Meta(description="Why the page may not be what was meant.")] = ()
+
+
+class ItemPage(_Rest, kw_only=True):  # for the documentation: `answer` makes it in pieces
+    """A page of objects."""
+
+    count: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAX_LIMIT,
+            description="Items on this page: fewer than `limit` on the last, and where objects are large.",
+        ),
+    ]
+    items: list[Item]
 
 
 AT_ONCE, BYTES_AT_ONCE = 250, 2**20

@@ -1,46 +1,85 @@
-"""The ASGI application, assembled from its routers."""
+"""The ASGI application: requests go to the endpoints of their routes, are observed, and failures become Statuses."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi_offline import FastAPIOffline
-from prometheus_client import CollectorRegistry
-from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp
+import re
+from collections.abc import Iterable
 
-from presenter import __version__
-from presenter.api import openapi
-from presenter.api.direct import Direct
-from presenter.api.observe import Observe, Trace
-from presenter.api.status import answer_errors_as_status
+import structlog
+from starlette.types import Message, Receive, Scope, Send
 
-_DESCRIPTION = """
-Objects of Kubernetes clusters, as sorted and filtered pages. Follow `cursor` until it is absent. Send the token of your
-portal session, or one from `presenter token`, as `Authorization: Bearer …`.
-"""
+from presenter.api.documentation import documentation
+from presenter.api.routes import Route, Routes
+from presenter.api.status import failure
+from presenter.errors import CallerGone, MethodNotAllowed, PresenterError
+from presenter.http.connection import REFUSED
+from presenter.observability import Observation, Observer, observe
+
+_TRACE_HEADER = b"x-krateo-traceid"
+_TRACE_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+log = structlog.get_logger(__name__)
 
 
-def create_application(
-    health: APIRouter, registry: CollectorRegistry, resources: APIRouter | None, trace: Trace | None = None
-) -> ASGIApp:
-    """The application. Without `resources` it only tells its health, as a process that does not serve them."""
-    app = FastAPIOffline(  # its /docs loads nothing from elsewhere: clusters are behind firewalls
-        title="resources-presenter",
-        version=__version__,
-        description=_DESCRIPTION,
-        redirect_slashes=False,
-        redoc_url=None,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # `observe` does these
-    )
-    if resources is not None:
-        app.include_router(resources)
-    app.include_router(health)
-    answer_errors_as_status(app)
-    openapi.describe(app)
+class Application:
+    """Answers the requests for these routes, and for their documentation."""
 
-    @app.get("/", include_in_schema=False)
-    async def home() -> RedirectResponse:
-        return RedirectResponse("docs")
+    def __init__(self, routes: Iterable[Route], observer: Observer) -> None:
+        routes = tuple(routes)
+        self._routes = Routes([*routes, *documentation(routes)])
+        self._observer = observer
 
-    direct = [*(resources.routes if resources is not None else ()), *health.routes]
-    return Observe(Direct(app, direct), registry, trace)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        headers = scope["headers"]
+        observation = Observation(scope["method"], scope["path"], _trace_id(headers))
+        observe(observation)
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                observation.begin(None)
+                observation.code = message["status"]
+                message["headers"] = [*message["headers"], *_headers(observation)]
+            else:
+                observation.body_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if (refused := scope["state"].get(REFUSED)) is not None:
+                raise refused
+            found = self._routes.at(scope["path"])
+            observation.route, scope["path_params"] = found.path, found.segments
+            if (route := found.routes.get(scope["method"])) is None:
+                raise MethodNotAllowed(f"{scope['method']} is not allowed on {scope['path']}", list(found.routes))
+            await route.endpoint(scope, receive, observed)
+        except CallerGone as gone:
+            observation.code, observation.reason = gone.status, gone.reason
+        except PresenterError as error:
+            observation.reason = error.reason
+            if error.status >= 500:
+                log.warning("request failed", error=str(error), reason=error.reason)
+            await failure(error)(scope, receive, observed)
+        except Exception:  # a bug: the caller is told so in general, the server logs it in full
+            observation.reason = PresenterError.reason
+            await failure(PresenterError("unexpected error: the service's log has the details"))(
+                scope, receive, observed
+            )
+            raise
+        finally:
+            self._observer.end(observation, headers)
+
+
+def _headers(observation: Observation) -> Iterable[tuple[bytes, bytes]]:
+    """What is told of a request in its answer."""
+    if observation.trace_id is not None:
+        yield _TRACE_HEADER, observation.trace_id.encode()
+    if observation.code == 200 and observation.seconds:  # how long a refusal took might tell what there is
+        yield b"server-timing", observation.timing.encode()
+
+
+def _trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The caller's trace id, if it is fit to be sent back."""
+    for name, value in headers:
+        if name == _TRACE_HEADER:
+            return value.decode() if _TRACE_ID.fullmatch(value) else None
+    return None

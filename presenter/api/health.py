@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Sequence
 
 import msgspec
-from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from presenter.api import openapi
 from presenter.api.inflight import Inflight
 from presenter.api.metrics import cache_metrics, verdict_metrics
+from presenter.api.routes import Route
 from presenter.cache.catalog import Catalog
 from presenter.cache.catalog_reader import CatalogReader
-from presenter.cache.memory import Memory, Share
 from presenter.cache.pool import Pool
 from presenter.cache.report import report, report_of_failure, verdict, verdict_of_failure
 from presenter.config import MetricsSettings
@@ -34,72 +37,84 @@ SCRAPES = 16
 """How many scrapes at once are told everything, which may be much; in the way of probes nobody may stand."""
 
 
-def health_router(
-    catalog: CatalogReader, registry: CollectorRegistry, settings: MetricsSettings, pages: Pool | None = None
-) -> APIRouter:
-    """The routes, on what is known of the cache, a metrics registry and, where there are any, connections for pages."""
-    router = APIRouter(tags=["health"])
-    door = _Door(settings)
-    scrapes = Inflight(SCRAPES, Memory(0, 0), "these are scrapes")
+class Health:
+    """The endpoints, on what is known of the cache, a registry and, where there are any, connections for pages."""
 
-    def answered() -> Catalog | None:
-        try:
-            return _known(catalog, pages)
-        except PresenterError:
-            return None
+    def __init__(
+        self,
+        catalog: CatalogReader,
+        registry: CollectorRegistry,
+        settings: MetricsSettings,
+        pages: Pool | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._registry = registry
+        self._pages = pages
+        self._door = _Door(settings)
+        self._scrapes = Inflight(SCRAPES, setting="these are scrapes")
 
-    async def every_metric(_share: Share) -> Response:
-        known = answered()
-        # In a thread: there may be very many series.
-        return _metrics(await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(registry)))
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Where they are."""
+        return (
+            Route("GET", "/livez", self.livez, operation=openapi.LIVEZ),
+            Route("GET", "/readyz", self.readyz, operation=openapi.READYZ),
+            Route("GET", "/metrics", self.metrics, operation=openapi.METRICS),
+        )
 
-    @router.get("/livez", summary="Is the process alive?", response_class=Response)
-    async def livez(_request: Request) -> Response:
+    async def livez(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 as long as the event loop turns; what the process depends on is `/readyz`'s concern."""
-        return Response(b"ok", media_type="text/plain")
+        await Response(b"ok", media_type="text/plain")(scope, receive, send)
 
-    @router.get("/readyz", summary="Can it answer?", responses={503: {"description": "Not yet; `reason` says why."}})
-    async def readyz(request: Request) -> Response:
+    async def readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
         """200 when the database answers, also for pages, its schema is right and a cluster can be asked.
 
         That is one whose first lists were once complete, but for types that its API server refuses to list. `reason`
         is a word: `ok`, `database`, `schema`, `unwatched` (no cluster was ever watched) or `listing`. With the token
         of METRICS_TOKEN the body says how everything stands.
         """
-        knows = await door.is_open_to(request)
+        knows = await self._door.is_open_to(scope)
         try:
-            known = _known(catalog, pages)
+            known = self._known()
             standing = report(known) if knows else verdict(known)
         except PresenterError as error:
             standing = report_of_failure(error) if knows else verdict_of_failure(error)
-        return Response(
+        response = Response(
             msgspec.json.encode(standing),
             status_code=200 if standing["ready"] else 503,
             media_type="application/json",
             headers=None if standing["ready"] else {"Retry-After": "2"},
         )
+        await response(scope, receive, send)
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-    async def metrics(request: Request) -> Response:
+    async def metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The metrics of the cache and of this process, in Prometheus' text format.
 
         Without the token of METRICS_TOKEN only `presenter_database_up` and `presenter_ready`.
         """
-        if await door.is_open_to(request):
-            return scrapes.admit(every_metric)
-        return _metrics(verdict_metrics(answered()))
+        if not await self._door.is_open_to(scope):
+            await _metrics(verdict_metrics(self._answered()))(scope, receive, send)
+            return
+        async with self._scrapes.admitted(scope):
+            known = self._answered()
+            # In a thread: there may be very many series.
+            text = await asyncio.to_thread(lambda: cache_metrics(known) + generate_latest(self._registry))
+            await _metrics(text)(scope, receive, send)
 
-    return router
+    def _known(self) -> Catalog:
+        if self._pages is not None and self._pages.trouble is not None:
+            raise self._pages.trouble
+        return self._catalog.known()
+
+    def _answered(self) -> Catalog | None:
+        try:
+            return self._known()
+        except PresenterError:
+            return None
 
 
 def _metrics(text: bytes) -> Response:
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def _known(catalog: CatalogReader, pages: Pool | None) -> Catalog:
-    if pages is not None and pages.trouble is not None:
-        raise pages.trouble
-    return catalog.known()
 
 
 class _Door:
@@ -111,16 +126,16 @@ class _Door:
         self._second = 0
         self._count = 0
 
-    async def is_open_to(self, request: Request) -> bool:
+    async def is_open_to(self, scope: Scope) -> bool:
         """Whether the caller is told everything. Raises Unauthorized for a token that is not the one."""
         if self._open:
             return True
-        authorization = request.headers.get("authorization")
+        authorization = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         if self._token is None or authorization is None:
             await self._wait()
             return False
-        scheme, _, given = authorization.partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+        scheme, _, given = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token):
             return True
         await self._wait()
         raise Unauthorized("the token is not that of METRICS_TOKEN: send that one, or none to be told yes or no")

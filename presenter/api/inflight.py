@@ -1,15 +1,12 @@
-"""How much is worked on at once, and for whom: not for more than can be served, and not for callers who hung up.
-
-What is admitted is held until the last byte of its answer is sent.
-"""
+"""How much is worked on at once, and for whom: not for more than can be served, and not for callers who hung up."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from fastapi import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from presenter.cache.memory import Memory, Share
 from presenter.errors import CallerGone, TooManyRequests
@@ -20,26 +17,22 @@ class Inflight:
     """Requests that are worked on or wait for a connection to the database, which they get in the order they came.
 
     At most `most` of them, the `setting` says: who waits behind many more gives up before the answer comes. Their
-    answers share the memory.
+    answers share the memory, where they take any.
     """
 
-    def __init__(self, most: int, memory: Memory, setting: str = "MAX_INFLIGHT") -> None:
+    def __init__(self, most: int, memory: Memory | None = None, setting: str = "MAX_INFLIGHT") -> None:
         self._most = most
-        self._memory = memory
+        self._memory = memory or Memory(0, 0)
         self._setting = setting
         self._count = 0
 
-    def admit(self, work: Callable[[Share], Awaitable[ASGIApp]]) -> Response:
-        """The answer of what the work returns, which begins when it is sent: its request's body has been read.
+    @asynccontextmanager
+    async def admitted(self, scope: Scope) -> AsyncIterator[Share]:
+        """Work on a request, whose body has been read, and answer it, within; with a share of the memory.
 
-        To send it raises TooManyRequests when there are too many already, and CallerGone in the middle of the work.
+        It is held until the last byte of the answer is sent. Raises TooManyRequests when there are too many already,
+        and CallerGone as soon as the caller hangs up.
         """
-        return _Admitted(self, work)
-
-    async def answer(
-        self, work: Callable[[Share], Awaitable[ASGIApp]], scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Work, and send what that returns, until the caller hangs up. Raises TooManyRequests and CallerGone."""
         if self._count >= self._most:
             raise TooManyRequests(
                 f"{self._count} requests are being worked on, which is as many as are taken on ({self._setting}): "
@@ -59,8 +52,7 @@ class Inflight:
         self._count += 1
         connection.on_leaving, connection.is_crowded = leave, self._is_crowded
         try:
-            answer = await work(share)
-            await answer(scope, receive, send)
+            yield share
             await connection.sent()
         except asyncio.CancelledError:
             if left is None or working.uncancel():
@@ -74,16 +66,3 @@ class Inflight:
 
     def _is_crowded(self) -> bool:
         return self._count >= self._most or self._memory.is_waited_for
-
-
-class _Admitted(Response):
-    """An answer that is made when it is sent."""
-
-    def __init__(self, inflight: Inflight, work: Callable[[Share], Awaitable[ASGIApp]]) -> None:
-        self._inflight = inflight
-        self._work = work
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make it and send it."""
-        await self._inflight.answer(self._work, scope, receive, send)

@@ -1,14 +1,29 @@
-"""How the endpoints describe themselves in `/openapi.json`: parameters from their declarations, answers by example."""
+"""The OpenAPI document: of routes, from their endpoints; parameters and answers from the types that declare them."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from fastapi import FastAPI
+import msgspec
 
+from presenter import __version__
+from presenter.api.answers import Item, ItemPage
+from presenter.api.declarations import parameters_of
 from presenter.api.freshness import LAG, STATE
-from presenter.api.parameters import DetailParameters, ListParameters
+from presenter.api.parameters import DetailParameters, ListParameters, parse_list_query
+from presenter.api.routes import Route
+from presenter.apimachinery.errors import status_of
+from presenter.errors import BadRequest
 from presenter.resource import State
+
+TITLE = "resources-presenter"
+_DESCRIPTION = """
+Objects of Kubernetes clusters, as sorted and filtered pages. Follow `cursor` until it is absent. Send the token of your
+portal session, or one from `presenter token`, as `Authorization: Bearer …`.
+"""
 
 _ITEM = {
     "name": "fireworks-panel",
@@ -24,94 +39,28 @@ _ITEM = {
     "updated_at": "2026-03-06T14:30:00.123456Z",
     "composition_id": "3f0c1d8e-7a53-4d6f-9b2e-5c1a7e9d4b60",
 }
-_CURSOR = "pW7mX0mR2mJx6o0Y1m0Vw5UBAMPEDCvA"
-
-_TEXT = {"type": "string"}
-_TIME = {"type": "string", "format": "date-time"}
-_OBJECT = {"type": "object", "additionalProperties": True}
-
-_SCHEMAS: dict[str, Any] = {
-    "Resource": {
-        "type": "object",
-        "description": "One object of the cluster.",
-        "properties": {
-            "name": _TEXT,
-            "uid": _TEXT,
-            "global_uid": {**_TEXT, "description": "`<cluster>:<uid>`, which the detail endpoint takes."},
-            "namespace": {**_TEXT, "description": "Empty for cluster-scoped objects."},
-            "group": {**_TEXT, "description": "Empty for the core group."},
-            "version": _TEXT,
-            "kind": _TEXT,
-            "resource": _TEXT,
-            "cluster_name": _TEXT,
-            "created_at": _TIME,
-            "updated_at": {**_TIME, "description": "When the object's last change was stored."},
-            "composition_id": {**_TEXT, "format": "uuid", "description": "Only where the object has one."},
-            "raw": {
-                **_OBJECT,
-                "description": "The object as the API server serves it, less `metadata.managedFields`.",
-            },
-            "status_raw": {"description": "The object's `status`, where it has one."},
-        },
-        "required": [name for name in _ITEM if name != "composition_id"],
-        "additionalProperties": False,
-        "example": _ITEM,
-    },
-    "ResourcePage": {
-        "type": "object",
-        "properties": {
-            "count": {
-                "type": "integer",
-                "minimum": 0,
-                "maximum": 5000,
-                "description": "Items on this page: fewer than `limit` on the last, and where objects are large.",
-            },
-            "items": {"type": "array", "items": {"$ref": "#/components/schemas/Resource"}},
-            "cursor": {
-                **_TEXT,
-                "pattern": "^[A-Za-z0-9_-]+$",
-                "description": "Pass it as `cursor` for the next page. Absent on the last page.",
-            },
-            "warnings": {
-                "type": "array",
-                "items": _TEXT,
-                "description": "Why the page may not be what was meant.",
-            },
-        },
-        "required": ["count", "items"],
-        "additionalProperties": False,
-        "example": {"count": 1, "items": [_ITEM], "cursor": _CURSOR},
-    },
-    "Status": {
-        "type": "object",
-        "description": "A failure, as Kubernetes' `metav1.Status`.",
-        "properties": {
-            "kind": {"const": "Status"},
-            "apiVersion": {"const": "v1"},
-            "metadata": {"type": "object"},
-            "status": {"const": "Failure"},
-            "message": _TEXT,
-            "reason": _TEXT,
-            "code": {"type": "integer"},
-        },
-        "required": ["kind", "apiVersion", "metadata", "status", "message", "reason", "code"],
-        "example": {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Failure",
-            "message": "limit is '0': allowed is a whole number from 1 to 5000, or null for 5000",
-            "reason": "BadRequest",
-            "code": 400,
-        },
-    },
+_GLOBAL_UID = {
+    "name": "global_uid",
+    "in": "path",
+    "required": True,
+    "description": "`<cluster>:<uid>`, as a list gives it.",
+    "schema": {"type": "string"},
+    "example": _ITEM["global_uid"],
+}
+_BODY = {
+    "group": "widgets.templates.krateo.io",
+    "resource": "panels",
+    "namespace": "*",
+    "labels": {"krateo.io/portal-page": "compositions"},
+    "limit": 50,
+    "raw": True,
 }
 
 _HEADERS = {
     STATE: {
         "description": "How the watches that bring these objects stand: the worst of them. `live` is how it should be. "
         "Absent when nothing that is watched was asked for.",
-        "schema": {**_TEXT, "enum": list(get_args(State))},
+        "schema": {"type": "string", "enum": list(get_args(State))},
         "example": "live",
     },
     LAG: {
@@ -133,114 +82,152 @@ _FAILURES = {
 }
 
 
-def _answers(success: str, *failures: int) -> dict[str, Any]:
-    def content(schema: str) -> dict[str, Any]:
-        return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-
-    return {
-        "200": {"description": success, "headers": _HEADERS, "content": content("ResourcePage")},
-        **{str(code): {"description": _FAILURES[code], "content": content("Status")} for code in failures},
-    }
+# -- schemas -----------------------------------------------------------------------------------------------------------
 
 
-def _schema_of(model: type[ListParameters] | type[DetailParameters]) -> dict[str, Any]:
-    schema: dict[str, Any] = model.model_json_schema()
-    for name, field in schema["properties"].items():
-        allowed = field.pop("x-allowed")
-        field.pop("title", None)
-        field["description"] = f"{field['description']} Allowed: {allowed}."
-        if field.get("default", "") is None:
-            del field["default"]
+def _schema_of(struct: type[msgspec.Struct], example: object) -> dict[str, Any]:
+    """The JSON Schema of a struct whose fields are left out where they are None, and which refers to items at most."""
+    _, components = msgspec.json.schema_components([struct], ref_template="#/components/schemas/Resource")
+    schema: dict[str, Any] = components[struct.__name__]
+    for field in schema["properties"].values():
+        field.pop("default", None)
         if "anyOf" in field:
             [kind] = [option for option in field.pop("anyOf") if option != {"type": "null"}]
             field.update(kind)
-        if name in ("limit", "cursor"):  # in a body null says "no limit" and "no cursor"
-            field["type"] = [field["type"], "null"]
-    schema.pop("description", None)
-    return schema
+    del schema["title"]
+    return {**schema, "additionalProperties": False, "example": example}
 
 
-def _query_parameters(model: type[ListParameters] | type[DetailParameters]) -> list[dict[str, Any]]:
-    schema = _schema_of(model)
-    parameters = []
-    for name, field in schema["properties"].items():
-        examples = field.pop("examples", [])
-        parameter = {
-            "name": name,
-            "in": "query",
-            "required": name in schema.get("required", ()),
-            "description": field.pop("description"),
-        }
-        if name == "labels":
-            parameter["content"] = {"application/json": {"schema": field, "example": examples[0]}}
+def _status_schema() -> dict[str, Any]:
+    """The one of failures: what they have is what one of them has."""
+    try:
+        parse_list_query(b"group=core&limit=0")
+    except BadRequest as error:
+        example = msgspec.to_builtins(status_of(error))
+    fixed = {name: {"const": example[name]} for name in ("kind", "apiVersion", "status")}
+    plain = {"metadata": {"type": "object"}, "message": {"type": "string"}, "reason": {"type": "string"}}
+    return {
+        "type": "object",
+        "description": "A failure, as Kubernetes' `metav1.Status`.",
+        "properties": {**fixed, **plain, "code": {"type": "integer"}},
+        "required": list(example),
+        "example": example,
+    }
+
+
+def _reference(schema: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+# -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def _parameter_schemas(declared: type[Any]) -> dict[str, dict[str, Any]]:
+    """The schema of each parameter, with its description and default."""
+    schemas = {}
+    for name, known in parameters_of(declared).items():
+        description = f"{known.description} Allowed: {known.kind.allowed}."
+        schema = schemas[name] = {**known.kind.schema, "description": description}
+        if not known.required and known.default is not None:
+            schema["default"] = known.default
+    return schemas
+
+
+def _query_parameters(declared: type[Any]) -> list[dict[str, Any]]:
+    described = []
+    for name, schema in _parameter_schemas(declared).items():
+        known = parameters_of(declared)[name]
+        parameter = {"name": name, "in": "query", "required": known.required, "description": schema.pop("description")}
+        if schema["type"] == "object":  # which is JSON in the query string
+            parameter["content"] = {"application/json": {"schema": schema, "example": known.example}}
         else:
-            parameter["schema"] = field
-            if examples:
-                parameter["example"] = examples[0]
-        parameters.append(parameter)
-    return parameters
+            parameter |= {"schema": schema, "example": known.example}
+        described.append(parameter)
+    return described
 
 
-def _route(summary: str, **description: Any) -> dict[str, Any]:
-    """What a FastAPI route decorator takes."""
-    return {"summary": summary, "openapi_extra": {"security": [{"token": []}], **description}}
+def _body_of(declared: type[Any], example: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = parameters_of(declared)
+    properties = {
+        name: {**schema, "examples": [parameters[name].example]}
+        for name, schema in _parameter_schemas(declared).items()
+    }
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name, known in parameters.items() if known.required],
+        "additionalProperties": False,
+    }
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
 
 
-LIST = _route(
+# -- operations --------------------------------------------------------------------------------------------------------
+
+
+def _resources(summary: str, success: str, *failures: int, **more: Any) -> dict[str, Any]:
+    responses = {
+        "200": {"description": success, "headers": _HEADERS, "content": _reference("ResourcePage")},
+        **{str(code): {"description": _FAILURES[code], "content": _reference("Status")} for code in failures},
+    }
+    return {"tags": ["resources"], "summary": summary, "security": [{"token": []}], "responses": responses, **more}
+
+
+def _health(summary: str, *responses: tuple[int, str], media_type: str) -> dict[str, Any]:
+    content = {media_type: {"schema": {}}}
+    described = {str(code): {"description": description, "content": content} for code, description in responses}
+    return {"tags": ["health"], "summary": summary, "responses": described}
+
+
+LIST = _resources(
     "List objects",
+    "A page of objects.",
+    *(400, 401, 403, 404, 429, 500, 503),
     parameters=_query_parameters(ListParameters),
-    responses=_answers("A page of objects.", 400, 401, 403, 404, 429, 500, 503),
 )
-LIST_BY_BODY = _route(
+LIST_BY_BODY = _resources(
     "List objects, with the parameters as a JSON body",
-    requestBody={
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": _schema_of(ListParameters),
-                "example": {
-                    "group": "widgets.templates.krateo.io",
-                    "resource": "panels",
-                    "namespace": "*",
-                    "labels": {"krateo.io/portal-page": "compositions"},
-                    "limit": 50,
-                    "raw": True,
-                },
-            }
-        },
-    },
-    responses=_answers("A page of objects.", 400, 401, 403, 404, 413, 429, 500, 503),
+    "A page of objects.",
+    *(400, 401, 403, 404, 413, 429, 500, 503),
+    requestBody=_body_of(ListParameters, _BODY),
 )
-DETAIL = _route(
+DETAIL = _resources(
     "Get one object",
-    parameters=[
-        {
-            "name": "global_uid",
-            "in": "path",
-            "required": True,
-            "description": "`<cluster>:<uid>`, as a list gives it.",
-            "schema": _TEXT,
-            "example": _ITEM["global_uid"],
-        },
-        *_query_parameters(DetailParameters),
-    ],
-    responses=_answers("The object, as the only item.", 400, 401, 403, 404, 429, 500, 503),
+    "The object, as the only item.",
+    *(400, 401, 403, 404, 429, 500, 503),
+    parameters=[_GLOBAL_UID, *_query_parameters(DetailParameters)],
 )
+LIVEZ = _health("Is the process alive?", (200, "It is."), media_type="text/plain")
+READYZ = _health(
+    "Can it answer?", (200, "It can."), (503, "Not yet; `reason` says why."), media_type="application/json"
+)
+METRICS = _health("Prometheus metrics", (200, "The metrics."), media_type="text/plain")
 
 
-def describe(app: FastAPI) -> None:
-    """Complete the application's OpenAPI document with the schemas and the token that the routes refer to."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document["components"] = {
-            "schemas": _SCHEMAS,
+def document(routes: Iterable[Route]) -> dict[str, Any]:
+    """The document that describes these routes."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        if route.operation is not None:
+            paths.setdefault(route.path, {})[route.method.lower()] = _described(route)
+    page = {"count": 1, "items": [_ITEM], "cursor": parameters_of(ListParameters)["cursor"].example}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "description": _DESCRIPTION, "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": {
+                "Resource": _schema_of(Item, _ITEM),
+                "ResourcePage": _schema_of(ItemPage, page),
+                "Status": _status_schema(),
+            },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-        }
-        for path in document["paths"].values():
-            for operation in path.values():
-                operation["responses"].pop("422", None)
-        return document
+        },
+    }
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI documents this as the way to extend it
+
+def _described(route: Route) -> dict[str, Any]:
+    """An operation, with what its endpoint's name and docstring say."""
+    name = route.endpoint.__name__
+    identifier = re.sub(r"\W", "_", f"{name}{route.path}") + f"_{route.method.lower()}"
+    description = inspect.getdoc(route.endpoint)
+    return {"operationId": identifier, "description": description, **(route.operation or {})}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from fastapi import Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from presenter.api.answers import Piece
 from presenter.cache.memory import Share
 from presenter.http.connection import CONNECTION, Connection
-from presenter.phases import begin
+from presenter.observability import begin
 
 
 class Pieces(Response):

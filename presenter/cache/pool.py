@@ -18,12 +18,12 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import asyncpg
 import structlog
 
-from presenter import phases
 from presenter.cache.budget import WeighingConnection, documents_of
 from presenter.cache.failures import SettingRefused, blamed, translated
 from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
 from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, PresenterError
+from presenter.observability import begin
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -370,7 +370,7 @@ class _Use(AbstractAsyncContextManager["Connection"]):
 
     async def __aenter__(self) -> Connection:
         since = time.perf_counter()
-        self._before = phases.begin("wait")
+        self._before = begin("wait")
         try:
             await self._turn()
             try:
@@ -383,12 +383,12 @@ class _Use(AbstractAsyncContextManager["Connection"]):
                 self._turns.release()
                 raise
         except BaseException:
-            phases.begin(self._before)
+            begin(self._before)
             raise
         self._connector.trouble = None
         self._usage.waited.observe(time.perf_counter() - since)
         self._usage.in_use.inc()
-        phases.begin("query")
+        begin("query")
         return self._connection
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
@@ -396,7 +396,7 @@ class _Use(AbstractAsyncContextManager["Connection"]):
             with translated(self._connector.there):
                 await self._pool.release(self._connection)
         finally:
-            phases.begin(self._before)
+            begin(self._before)
             self._usage.in_use.dec()
             self._turns.release()
         if error is not None:

@@ -11,7 +11,7 @@ from presenter.access.authorizer import Decision, RbacAuthorizer, decide
 from presenter.access.identity import Identity
 from presenter.access.rules import RulesOfClusters
 from presenter.api.parameters import parse_list_query
-from presenter.api.resources import ALL_NAMESPACES, forbidden, page_query
+from presenter.api.resources import forbidden, page_query
 from presenter.api.selection import select
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
@@ -42,14 +42,14 @@ async def explain(
         version=parameters.version,
         cluster=parameters.cluster,
     )
-    namespace = None if parameters.namespace == ALL_NAMESPACES else parameters.namespace
+    namespace = parameters.one_namespace
     seen = Decision({cached.id: EVERYTHING for cached in selection.types}, {})
     if identity is not None:
         rules = RulesOfClusters(pool, settings.access.rbac_max_staleness)
         authorizer = RbacAuthorizer(reader, rules, settings.access.list_verb)
         seen = await decide(authorizer, identity, "list", selection.types, namespace=namespace, name=parameters.name)
     cursors = CursorCodec(b"" if parameters.cursor is None else settings.auth.require_cursor_key())
-    query, _ = page_query(cursors, parameters, namespace, selection, seen.scope)
+    query, _ = page_query(cursors, parameters, selection, seen.scope)
     if selection.types and not query.ranges and identity is not None:
         raise next(iter(seen.undecided.values()), forbidden(identity, parameters, selection))
     steps = await explain_page(pool, query, analyze=analyze) if query.ranges else []

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from presenter.cache.pool import Address, Pool
-from presenter.phases import PHASES
+from presenter.observability import PHASES
 from presenter.serving import CONNECTIONS
 from tests.api.service import Reply, Service, serving
 from tests.api.test_guards import filled, locked, waiting

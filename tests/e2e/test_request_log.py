@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from presenter.phases import PHASES
+from presenter.observability import PHASES
 from tests.e2e.system import PANELS, Json, Service, System
 
 QUERY: dict[str, str | int] = {"group": "widgets.templates.krateo.io", "resource": "panels", "namespace": "*"}

@@ -145,7 +145,7 @@ def _different(first: Asked | None, second: Asked | None) -> str:
 
 
 def _bound_to(parameters: ListParameters) -> dict[str, object]:
-    values = {name: value for name, value in parameters if name not in _EACH_PAGE_ITS_OWN}
+    values = {name: value for name, value in vars(parameters).items() if name not in _EACH_PAGE_ITS_OWN}
     return {**values, "sort_order": parameters.descending}
 
 
