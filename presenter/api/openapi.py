@@ -173,7 +173,7 @@ def _resources(summary: str, success: str, *failures: int, **more: Any) -> dict[
 
 
 def _health(summary: str, *responses: tuple[int, str], media_type: str) -> dict[str, Any]:
-    content = {media_type: {"schema": {}}}
+    content: dict[str, Any] = {media_type: {"schema": {}}}
     described = {str(code): {"description": description, "content": content} for code, description in responses}
     return {"tags": ["health"], "summary": summary, "responses": described}
 
