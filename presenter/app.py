@@ -29,7 +29,7 @@ from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool, wait_until_ready
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.config import Settings
 from presenter.http.server import listen, serve_until_cancelled
 from presenter.observability import Observer, Trace
@@ -65,7 +65,7 @@ async def run(
     if serve:
         settings.auth.require_token_keys()
         settings.auth.require_cursor_key()
-    patterns = Patterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
+    patterns = WatchPatterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
     reading = reading or address
     with (
         contextlib.closing(listener or listen(settings.http.port)) as listener,
@@ -90,7 +90,7 @@ async def run(
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(catalog.follow(), name="catalog")
                 if pages is not None:
-                    tasks.create_task(pages.keep_trying(), name="pages")
+                    tasks.create_task(pages.reconnect(), name="pages")
                 if lead is not None:
                     tasks.create_task(lead(), name="lead")
                 tasks.create_task(
@@ -132,7 +132,7 @@ def _serving(
 
 
 def _watching(
-    settings: Settings, patterns: Patterns, address: Address, registry: CollectorRegistry
+    settings: Settings, patterns: WatchPatterns, address: Address, registry: CollectorRegistry
 ) -> AbstractAsyncContextManager[Callable[[], Coroutine[Any, Any, None]]]:
     from presenter.watching import watching  # aiohttp and the Kubernetes client: not where nothing is watched
 

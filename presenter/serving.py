@@ -19,8 +19,7 @@ from presenter.api.resources import Resources
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Memory
-from presenter.cache.namespaces import namespaces_of
-from presenter.cache.pages import PLANNING
+from presenter.cache.pages import PLANNING, namespaces_of
 from presenter.cache.pool import Address, Pool
 from presenter.config import Settings
 

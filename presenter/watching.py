@@ -13,13 +13,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from presenter.cache import schema
-from presenter.cache.claim import Claim
 from presenter.cache.comparison import Comparisons
-from presenter.cache.lease import Lease
+from presenter.cache.lease import Claim, Lease, Recoveries
 from presenter.cache.metrics import OF_WRITING
 from presenter.cache.pool import Address, Pool
-from presenter.cache.recoveries import Recoveries
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings, Settings
 from presenter.errors import ConfigError
@@ -37,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def watching(
-    settings: Settings, patterns: Patterns, address: Address, registry: CollectorRegistry
+    settings: Settings, patterns: WatchPatterns, address: Address, registry: CollectorRegistry
 ) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
     """What watches the cluster, whenever this process is the one to do so, until cancelled."""
     cluster = settings.cluster

@@ -50,7 +50,7 @@ async def decide(
 ) -> Decision:
     """The scope over several clusters, each by itself: what cannot be decided in one is not the others' trouble.
 
-    Raises Unavailable when no cluster's can be decided, and DatabaseUnavailable and its kin.
+    Raises Unavailable when no cluster's can be decided, and DatabaseUnavailable.
     """
     by_cluster: dict[str, list[CachedType]] = {}
     for cached in types:

@@ -16,7 +16,7 @@ import structlog
 
 from presenter.access.metrics import RBAC_COMPILE_SECONDS, RBAC_OBJECTS
 from presenter.access.rbac import Kind, RbacRules
-from presenter.cache.replica import Replica
+from presenter.cache.informer import InformerStore
 from presenter.errors import Unavailable
 from presenter.resource import RBAC_GROUP
 
@@ -81,7 +81,7 @@ class _RulesOfCluster:
 
     def __init__(self, pool: Pool, cluster: str, types: Sequence[CachedType]) -> None:
         self._cluster = cluster
-        self._replica = Replica(pool, [cached.id for cached in types])
+        self._store = InformerStore(pool, [cached.id for cached in types])
         self._kinds = {cached.id: KINDS[cached.type.resource] for cached in types}
         self._owners: dict[tuple[Kind, str, str], str] = {}
         self._rules = RbacRules()
@@ -102,15 +102,15 @@ class _RulesOfCluster:
         return self._rules
 
     async def _read(self) -> None:
-        changes = await self._replica.read_changes()
-        for held in changes.removed:
-            key = (self._kinds[held.type_id], held.namespace, held.name)
-            if self._owners.get(key) == held.uid:  # not one that was created anew under the name
+        changes = await self._store.read_changes()
+        for reference in changes.removed:
+            key = (self._kinds[reference.type_id], reference.namespace, reference.name)
+            if self._owners.get(key) == reference.uid:  # not one that was created anew under the name
                 del self._owners[key]
                 self._rules.remove(*key)
-        for held, raw in changes.put:
-            key = (self._kinds[held.type_id], held.namespace, held.name)
-            self._owners[key] = held.uid
+        for reference, raw in changes.put:
+            key = (self._kinds[reference.type_id], reference.namespace, reference.name)
+            self._owners[key] = reference.uid
             if wrong := self._rules.put(*key, raw):
                 log.warning("RBAC object not understood", error=wrong)
         count = Counter(kind for kind, _, _ in self._owners)

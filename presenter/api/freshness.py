@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from presenter.cache.catalog import Catalog, Standing
+from presenter.cache.catalog import Catalog, SyncStatus
 from presenter.cache.scope import ScanRange
 
 STATE = "X-Cache-State"
@@ -14,10 +14,10 @@ LAG = "X-Cache-Lag-Seconds"
 
 def freshness(catalog: Catalog, ranges: Iterable[ScanRange]) -> dict[str, str]:
     """The worst state and the longest lag of the watches that bring what is in these; nothing where none does."""
-    standings = [standing for scanned in ranges if (standing := catalog.standing(scanned)) is not None]
-    if not standings:
+    statuses = [status for scanned in ranges if (status := catalog.sync_status(scanned)) is not None]
+    if not statuses:
         return {}
-    worst = Standing.worst(standings)
+    worst = SyncStatus.worst(statuses)
     headers: dict[str, str] = {STATE: worst.state}
     if worst.lag_seconds is not None:
         headers[LAG] = str(math.ceil(worst.lag_seconds))

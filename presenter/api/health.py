@@ -102,8 +102,8 @@ class Health:
             await _metrics(text)(scope, receive, send)
 
     def _known(self) -> Catalog:
-        if self._pages is not None and self._pages.trouble is not None:
-            raise self._pages.trouble
+        if self._pages is not None and self._pages.last_error is not None:
+            raise self._pages.last_error
         return self._catalog.known()
 
     def _answered(self) -> Catalog | None:

@@ -61,7 +61,7 @@ class Inflight:
         finally:
             left = None  # it refers to this frame, and that to the answer: neither would go before garbage is collected
             connection.on_leaving = None
-            share.let_go()
+            share.release()
             self._count -= 1
 
     def _is_crowded(self) -> bool:

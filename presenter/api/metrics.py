@@ -81,7 +81,7 @@ class _Cache(_Verdict):
 def _clusters(catalog: Catalog) -> Metric:
     ready = GaugeMetricFamily("presenter_cluster_ready", "Whether the cluster can be asked.", labels=["cluster"])
     for cluster in catalog.clusters:
-        ready.add_metric([cluster.name], catalog.can_be_asked(cluster))
+        ready.add_metric([cluster.name], catalog.is_usable(cluster))
     return ready
 
 

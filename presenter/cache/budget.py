@@ -49,7 +49,7 @@ class Scale:
         """Another query begins: what the one before has brought was not enough, and is not kept."""
         self.count = self.weight = 0
 
-    def keeps(self, size: int) -> bool:
+    def accept(self, size: int) -> bool:
         """Whether a document of so many bytes is kept."""
         self.weight += size
         if self.weight > self._room and not self._makes_room():
@@ -74,7 +74,7 @@ class Scale:
         self._task.cancel()
         return False
 
-    def explains(self, _error: asyncio.CancelledError) -> bool:
+    def caused(self, _error: asyncio.CancelledError) -> bool:
         """Whether a cancellation is the one that it asked for, and nobody else's."""
         assert self._task is not None
         return self.is_tipped and not self._task.uncancel()
@@ -90,7 +90,7 @@ class Documents:
 
     def decode(self, document: bytes) -> bytes | None:
         """The text, or None where it is too much."""
-        if self.scale is None or self.scale.keeps(len(document)):
+        if self.scale is None or self.scale.accept(len(document)):
             return document[1:]
         return None
 
@@ -159,7 +159,7 @@ class Reading:
             self.done = True
             if self._share is not None:
                 self._share.settle(self.rows * ROW + self._scale.weight)
-        if self._share is None or not isinstance(error, asyncio.CancelledError) or not self._scale.explains(error):
+        if self._share is None or not isinstance(error, asyncio.CancelledError) or not self._scale.caused(error):
             return False
         if self._scale.is_of_one and self.limit == 1:
             self._most = math.inf

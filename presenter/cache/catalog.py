@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from presenter.cache import schema
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import type_of
 from presenter.errors import NotSynced
 from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, RBAC_GROUP, ResourceType, State
@@ -29,9 +29,9 @@ STALLED_AFTER = timedelta(minutes=3)
 Stamp = tuple[tuple[str, int, int, int], ...]
 """What tells one state of a type's rows from every other: by namespace the revision, events and lists of its watch."""
 
-_FROM_GOOD_TO_BAD: tuple[State, ...] = get_args(State)
-_BADNESS = {state: badness for badness, state in enumerate(_FROM_GOOD_TO_BAD)}
-_STATES = list(_FROM_GOOD_TO_BAD)
+_STATES: list[State] = list(get_args(State))
+"""From good to bad."""
+_SEVERITY = {state: severity for severity, state in enumerate(_STATES)}
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Cluster:
     """
 
     name: str
-    patterns: Patterns
+    patterns: WatchPatterns
     discovered: bool
     completed: bool
     lease: Leadership | None
@@ -128,36 +128,36 @@ class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
         return timedelta.max if self.lag_seconds is None else timedelta(seconds=self.lag_seconds)
 
     @property
-    def badness(self) -> int:
+    def severity(self) -> int:
         """What orders watches from good to bad."""
-        return _BADNESS[self.state]
+        return _SEVERITY[self.state]
 
 
 _decode_watches = msgspec.json.Decoder(tuple[WatchStatus, ...]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SyncStatus:
     """The worst state of some watches, and their longest lag in seconds; None where one was never heard of."""
 
     state: State
     lag_seconds: float | None
 
     @classmethod
-    def of(cls, watches: Sequence[WatchStatus]) -> Standing | None:
+    def of(cls, watches: Sequence[WatchStatus]) -> SyncStatus | None:
         """That of these; None of none."""
         if not watches:
             return None
         lags = [watch.lag_seconds for watch in watches if watch.lag_seconds is not None]
-        badness = max(_BADNESS[watch.state] for watch in watches)
-        return cls(_FROM_GOOD_TO_BAD[badness], max(lags) if len(lags) == len(watches) else None)
+        severity = max(_SEVERITY[watch.state] for watch in watches)
+        return cls(_STATES[severity], max(lags) if len(lags) == len(watches) else None)
 
     @classmethod
-    def worst(cls, standings: Sequence[Standing]) -> Standing:
+    def worst(cls, statuses: Sequence[SyncStatus]) -> SyncStatus:
         """That of all of these together, of which there is one at least."""
-        lags = [standing.lag_seconds for standing in standings if standing.lag_seconds is not None]
-        badness = max(_BADNESS[standing.state] for standing in standings)
-        return cls(_FROM_GOOD_TO_BAD[badness], max(lags) if len(lags) == len(standings) else None)
+        lags = [status.lag_seconds for status in statuses if status.lag_seconds is not None]
+        severity = max(_SEVERITY[status.state] for status in statuses)
+        return cls(_STATES[severity], max(lags) if len(lags) == len(statuses) else None)
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,9 @@ class CachedType:
         return not self.synced and all(watch.synced or watch.refused for watch in self.watches)
 
     @cached_property
-    def standing(self) -> Standing | None:
+    def sync_status(self) -> SyncStatus | None:
         """That of all its watches."""
-        return Standing.of(self.watches)
+        return SyncStatus.of(self.watches)
 
     @cached_property
     def by_namespace(self) -> Mapping[str, WatchStatus]:
@@ -245,7 +245,7 @@ class Catalog:
         for cached in types:
             self._of_group.setdefault((cached.cluster, cached.type.group), []).append(cached)
             self._of_cluster.setdefault(cached.cluster, []).append(cached)
-        self._standings: dict[ScanRange, Standing | None] = {}
+        self._sync_statuses: dict[ScanRange, SyncStatus | None] = {}
 
     @property
     def complete(self) -> bool:
@@ -256,9 +256,9 @@ class Catalog:
     @cached_property
     def usable(self) -> bool:
         """Whether there is a cluster that can be asked: what another one lacks is no reason to turn callers away."""
-        return any(self.can_be_asked(cluster) for cluster in self.clusters)
+        return any(self.is_usable(cluster) for cluster in self.clusters)
 
-    def can_be_asked(self, cluster: Cluster) -> bool:
+    def is_usable(self, cluster: Cluster) -> bool:
         """Whether a cluster was once complete, but for types that refuse, and has the rules of who may see what."""
         return cluster.completed and all(cached.synced for cached in self.of_group(cluster.name, RBAC_GROUP))
 
@@ -273,7 +273,7 @@ class Catalog:
     def watches(self) -> list[tuple[CachedType, WatchStatus]]:
         """Every watch with its type: what was never complete first, then from bad to good, then by name."""
         watches = [(cached, watch) for cached in self.types for watch in cached.watches]
-        return sorted(watches, key=lambda each: (each[1].synced, -each[1].badness))
+        return sorted(watches, key=lambda each: (each[1].synced, -each[1].severity))
 
     def of_group(self, cluster: str, group: str) -> Sequence[CachedType]:
         """The types of an API group in a cluster."""
@@ -283,26 +283,26 @@ class Catalog:
         """The types of a cluster."""
         return self._of_cluster.get(cluster, ())
 
-    def standing(self, scanned: ScanRange) -> Standing | None:
+    def sync_status(self, scanned: ScanRange) -> SyncStatus | None:
         """That of the watches that bring what is in a range; None where none does. Computed once for each."""
         if scanned.namespaces is None:
-            return self.by_id[scanned.type_id].standing
-        if scanned not in self._standings:
+            return self.by_id[scanned.type_id].sync_status
+        if scanned not in self._sync_statuses:
             watches = self.by_id[scanned.type_id].by_namespace
             found = (watches.get(ALL_NAMESPACES) or watches.get(namespace) for namespace in scanned.namespaces)
-            self._standings[scanned] = Standing.of([watch for watch in found if watch is not None])
-        return self._standings[scanned]
+            self._sync_statuses[scanned] = SyncStatus.of([watch for watch in found if watch is not None])
+        return self._sync_statuses[scanned]
 
 
 async def read_catalog(pool: Pool) -> Catalog:
-    """Read the catalog. Raises SchemaOutdated, DatabaseUnavailable and its kin."""
+    """Read the catalog. Raises SchemaOutdated and DatabaseUnavailable."""
     async with pool.connection() as connection:
         rows = await connection.fetch(_CATALOG, _STATES, STALLED_AFTER.total_seconds())
     schema.require(rows[0]["version_num"] if rows else None)
     clusters = {row["cluster"]: _cluster(row) for row in rows if row["cluster"] is not None}
     types = [_type(row) for row in rows if row["id"] is not None]
     for state in {state for row in rows for state in row["unknown"] or ()}:
-        tell_once("a state that this version does not know, as a newer one may write: read as unknown", state=state)
+        warn_once("a state that this version does not know, as a newer one may write: read as unknown", state=state)
     return Catalog(
         tuple(clusters.values()),
         tuple(cached for cached in types if cached.watches),
@@ -312,9 +312,9 @@ async def read_catalog(pool: Pool) -> Catalog:
 
 
 def _cluster(row: asyncpg.Record) -> Cluster:
-    patterns = Patterns.stored(tuple(row["watch"]))
+    patterns = WatchPatterns.stored(tuple(row["watch"]))
     for text in patterns.unknown:
-        tell_once("a WATCH pattern that this version does not know, as a newer one may write: ignored", pattern=text)
+        warn_once("a WATCH pattern that this version does not know, as a newer one may write: ignored", pattern=text)
     return Cluster(row["cluster"], patterns, row["discovered"], row["completed"], _leadership(row))
 
 
@@ -328,6 +328,6 @@ def _type(row: asyncpg.Record) -> CachedType:
 
 
 @cache
-def tell_once(event: str, **values: str) -> None:
+def warn_once(event: str, **values: str) -> None:
     """Log a warning, the first time only."""
     log.warning(event, **values)

@@ -51,7 +51,7 @@ class CatalogReader:
     async def current(self) -> Catalog:
         """The catalog as it was at most `max_age` seconds ago, or is when a reading ends that has begun already.
 
-        Raises SchemaOutdated, DatabaseUnavailable and its kin.
+        Raises SchemaOutdated and DatabaseUnavailable.
         """
         age = time.monotonic() - self._fresh_since
         if age < self._max_age and self._catalog is not None:

@@ -14,8 +14,8 @@ from presenter.resource import Watch
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection, Pool
 
-# The API server may take its time for a page.
-_BE_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
+# While the transaction is idle, the API server may take its time for a page.
+_IDLE_TIMEOUT = "SET LOCAL idle_in_transaction_session_timeout = '5min'"
 
 _CHECKPOINT = """
 SELECT checkpoint FROM watches WHERE type_id = $1 AND namespace = $2 AND state = 'live' AND NOT listing
@@ -53,7 +53,7 @@ class FrozenRows:
 
 
 class Comparisons:
-    """Holds the rows of one cluster still. What is raised are DatabaseUnavailable and its kin."""
+    """Holds the rows of one cluster still. Its methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: Pool, cluster: str) -> None:
         self._pool = pool
@@ -66,6 +66,6 @@ class Comparisons:
             self._pool.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
-            await connection.execute(_BE_PATIENT)
+            await connection.execute(_IDLE_TIMEOUT)
             checkpoint = await connection.fetchval(_CHECKPOINT, watch.type_id, watch.namespace)
             yield None if checkpoint is None else FrozenRows(connection, self._cluster, watch, checkpoint)

@@ -28,7 +28,7 @@ class Conversions:
     async def obstacle(self, pool: Pool, catalog: Catalog, cached: CachedType) -> str:
         """Why the type's objects cannot be given in another version, in words; empty when they can.
 
-        Raises NotSynced while the CustomResourceDefinitions are not all there, DatabaseUnavailable and its kin.
+        Raises NotSynced while the CustomResourceDefinitions are not all there, and DatabaseUnavailable.
         """
         definitions = _definitions(catalog, cached.cluster)
         if definitions is None:

@@ -35,7 +35,7 @@ class Explained(NamedTuple):
 
 
 async def explain_page(pool: Pool, query: Query, *, analyze: bool) -> list[Explained]:
-    """Read a page as `read_page` does, and tell of every step. Raises DatabaseUnavailable and its kin."""
+    """Read a page as `read_page` does, and tell of every step. Raises DatabaseUnavailable."""
     steps, explained = plan(query), list[Explained]()
     step = next(steps)
     async with pool.connection() as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from presenter.cache.lease import MAKE
+from presenter.cache.lease import CREATE_LEASE
 from presenter.cache.writes import ANNOUNCE
 from presenter.errors import NotFound, Unavailable
 
@@ -37,7 +37,7 @@ async def forget_cluster(pool: Pool, cluster: str) -> int:
         known = [row["name"] for row in await connection.fetch(_CLUSTERS)]
         if cluster not in known:
             raise NotFound(f"there is no cluster {cluster}: the clusters are {', '.join(known) or 'none'}")
-        await connection.execute(MAKE, cluster)
+        await connection.execute(CREATE_LEASE, cluster)
         if not await connection.fetchval(_TAKE, cluster):
             holder = await connection.fetchval(_HOLDER, cluster)
             raise Unavailable(f"cluster {cluster} is being watched by {holder}: stop that first")

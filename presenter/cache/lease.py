@@ -1,7 +1,7 @@
-"""Who writes what a cluster says: one process at a time, elected in the database and fenced there.
+"""Leader election: one process at a time writes a cluster, elected in the database and fenced there.
 
-The lease is a row with an epoch, timed by the database's clock. Whoever takes it over counts the epoch up, and every
-write transaction holds on to the epoch it was begun under: a former leader that wakes up late writes nothing.
+The lease is a row with an epoch, timed by the database's clock. Taking it over increments the epoch, and every write
+transaction locks the epoch it was begun under: a former leader that wakes up late writes nothing.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from presenter.cache.claim import RECENT, Standing
 from presenter.cache.metrics import LEADER
-from presenter.cache.recoveries import Recoveries
-from presenter.errors import LeaseLost, Unavailable
+from presenter.errors import ClusterError, ConfigError, LeaseLost, Unavailable
 
 if TYPE_CHECKING:
-    from presenter.cache.claim import Claim
     from presenter.cache.pool import Connection, Pool
+
+UNKNOWN = ""
+"""The uid of a cluster that cannot be read: no identity, and so neither equal to one nor another."""
+
+RECENT = timedelta(minutes=10)
+"""For so long a name stays with its last holder: longer than a process that crashes takes to start again."""
 
 log = structlog.get_logger(__name__)
 
 # An expiry further away than any lease lasts comes from a clock that was set back since, or was another server's.
-_STANDING = """
+_STATUS = """
 SELECT coalesce(c.uid, '') AS uid, coalesce(l.holder, '') AS holder,
     coalesce(l.expires_at <= time.now OR l.expires_at > time.now + $2::interval, true) AS free,
     coalesce(l.expires_at > time.now - $3::interval AND l.expires_at <= time.now + $2::interval, false) AS recent
 FROM (SELECT clock_timestamp()) time (now)
     LEFT JOIN leases l ON l.cluster = $1 LEFT JOIN clusters c ON c.name = $1
 """
-MAKE = """
+CREATE_LEASE = """
 INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_timestamp(0)) ON CONFLICT DO NOTHING
 """
 _TAKE = """
@@ -55,21 +58,21 @@ FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = {epoch} FOR KEY 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """All in seconds: how long a lease holds, and how often it is renewed or, by the others, looked at.
+    """In seconds: how long a lease holds, and how often its holder renews it and the others poll it.
 
-    `retry`: when it could not be renewed. Who waits for the database waits for that.
+    `retry`: the pause after a renewal that failed. Who waits for the database waits for that.
     """
 
     duration: float = 8.0
     renewal: float = 2.0
-    look: float = 1.0
+    poll: float = 1.0
     retry: float = 0.5
 
 
 class Lease:
     """The lease of one cluster, as one process (`holder`) sees it.
 
-    It is taken only where the `claim` to the cluster's name holds. `recoveries` are told when it can be renewed again.
+    It is taken only where the `claim` to the cluster's name allows it. `recoveries` counts the outages that are over.
     """
 
     def __init__(
@@ -112,49 +115,49 @@ class Lease:
     async def _work(self, work: Callable[[int], Awaitable[None]], epoch: int) -> None:
         """Until the lease is lost; it is kept until the work has ended."""
         working = asyncio.ensure_future(work(epoch))
-        keeping = asyncio.ensure_future(self._keep(epoch))
+        renewing = asyncio.ensure_future(self._renew(epoch))
         try:
-            await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((working, renewing), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (working, keeping):
+            for task in (working, renewing):
                 task.cancel()
                 await asyncio.wait((task,))
-        for task in (working, keeping):
+        for task in (working, renewing):
             if not task.cancelled():
                 task.result()
 
     async def _take(self) -> int:
-        told = False
+        logged = False
         while True:
             try:
-                standing = await self._standing()
-                if self._claim is None or await self._claim.holds(standing):
-                    if standing.free and (epoch := await self._try(standing)) is not None:
+                status = await self._status()
+                if self._claim is None or await self._claim.allows(status):
+                    if status.free and (epoch := await self._try_to_take(status)) is not None:
                         return epoch
-                    if not told:
-                        told = True
+                    if not logged:
+                        logged = True
                         log.info("standing by: another process leads", cluster=self._cluster)
             except Unavailable as error:
                 self._outage.begun("the lease cannot be looked at", error)
-            await asyncio.sleep(self._timings.look)
+            await asyncio.sleep(self._timings.poll)
 
-    async def _standing(self) -> Standing:
+    async def _status(self) -> LeaseStatus:
         async with self._pool.connection() as connection:
-            row = await connection.fetchrow(_STANDING, self._cluster, self._duration, RECENT)
+            row = await connection.fetchrow(_STATUS, self._cluster, self._duration, RECENT)
         assert row is not None  # it is a join with a row that is always there
         self._outage.over("the lease can be looked at again")
-        return Standing(**row)
+        return LeaseStatus(**row)
 
-    async def _try(self, standing: Standing) -> int | None:
+    async def _try_to_take(self, status: LeaseStatus) -> int | None:
         """Take it as it stood. Returns the epoch, or None when somebody was faster."""
         async with self._pool.connection() as connection:
-            await connection.execute(MAKE, self._cluster)
+            await connection.execute(CREATE_LEASE, self._cluster)
             epoch: int | None = await connection.fetchval(
-                _TAKE, self._cluster, self._duration, self._holder, standing.uid
+                _TAKE, self._cluster, self._duration, self._holder, status.uid
             )
         return epoch
 
-    async def _keep(self, epoch: int) -> None:
+    async def _renew(self, epoch: int) -> None:
         """Renew until another has it. While the database cannot be reached, nobody else can take it either."""
         pause = self._timings.renewal
         while True:
@@ -168,7 +171,7 @@ class Lease:
                 pause = min(self._timings.retry, self._timings.renewal)
             else:
                 if self._outage.over("the lease is renewed again"):
-                    self._recoveries.happened()
+                    self._recoveries.record()
                 pause = self._timings.renewal
 
     async def _release(self, epoch: int) -> None:
@@ -178,7 +181,7 @@ class Lease:
 
 
 class _Outage:
-    """The time in which the database does not answer. Its begin and its end are told, once each."""
+    """A time in which the database does not answer. Its begin and its end are logged, once each."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
@@ -190,7 +193,7 @@ class _Outage:
             log.warning(event, cluster=self._cluster, error=error.message)
 
     def over(self, event: str) -> bool:
-        """Whether it was there at all."""
+        """End it. Returns whether there was one."""
         if self._since is None:
             return False
         log.info(event, cluster=self._cluster, seconds=round(time.monotonic() - self._since, 1))
@@ -201,9 +204,103 @@ class _Outage:
 async def fence(connection: Connection, cluster: str, epoch: int) -> None:
     """Hold on to the lease until the transaction ends. Raises LeaseLost when another process has taken it."""
     if not await connection.fetchval(FENCE.format(epoch="$2"), cluster, epoch):
-        raise lost(cluster, epoch)
+        raise lease_lost(cluster, epoch)
 
 
-def lost(cluster: str, epoch: int) -> LeaseLost:
-    """What to raise when another process has taken the lease."""
+def lease_lost(cluster: str, epoch: int) -> LeaseLost:
+    """The error of a write whose process no longer holds the lease."""
     return LeaseLost(f"another process has taken over the lease of cluster {cluster} since epoch {epoch}")
+
+
+# -- the name of a cluster ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """The lease of a cluster's name: the `uid` of the cluster that has the name, and the lease's last `holder`.
+
+    `free`: nobody holds it now. `recent`: somebody did until less than RECENT ago.
+    """
+
+    uid: str
+    holder: str
+    free: bool
+    recent: bool
+
+
+class Claim:
+    """One process's claim to a cluster's name. `identify` returns that cluster's uid, or raises ClusterError.
+
+    A cluster is known by the uid of its kube-system namespace, which is recorded beside its name. A name passes on when
+    its watcher sees the uid change, as where a cluster was made anew at the same address, or when nobody has watched
+    for a while. Everybody else who finds it with another cluster has to choose another name.
+    """
+
+    def __init__(self, cluster: str, identify: Callable[[], Awaitable[str]]) -> None:
+        self._cluster = cluster
+        self._identify = identify
+        self._seen: set[str] = set()
+        self._reported = ""
+
+    async def allows(self, status: LeaseStatus) -> bool:
+        """Whether this process may take the lease. False: the cluster's uid cannot be read yet.
+
+        Raises ConfigError when the name is another cluster's.
+        """
+        # What was seen here before and is no more has been replaced behind the address: it was the same claim.
+        if status.uid == UNKNOWN or status.uid in self._seen:
+            return True
+        try:
+            uid = await self._identify()
+        except ClusterError as error:
+            self._report(str(error))
+            return False
+        self._report("")
+        self._seen.add(uid)
+        if status.free and not status.recent:
+            return True
+        if uid != status.uid:
+            raise ConfigError(self._refusal(status, uid))
+        return True
+
+    def _refusal(self, status: LeaseStatus, uid: str) -> str:
+        refusal = (
+            f"another cluster is called {self._cluster} in this database: set CLUSTER_NAME to a name of this one's own "
+            f"(the namespace kube-system has the uid {status.uid} there, and {uid} here; "
+        )
+        if not status.free:
+            return f"{refusal}{status.holder} watches that one)"
+        return (
+            f"{refusal}{status.holder} watched that one until less than {RECENT.total_seconds() / 60:g} minutes ago; "
+            f"if it is gone for good, run `presenter forget {self._cluster}`)"
+        )
+
+    def _report(self, error: str) -> None:
+        if error and error != self._reported:
+            log.warning("waiting to learn which cluster this is", cluster=self._cluster, error=error)
+        self._reported = error
+
+
+# -- outages -----------------------------------------------------------------------------------------------------------
+
+
+class Recoveries:
+    """Counts how often the database has come back, for those who would otherwise wait longer than that takes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._next = asyncio.Event()
+
+    def record(self) -> None:
+        """Count that the database has come back once more."""
+        self.count += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait(self, since: int, seconds: float) -> bool:
+        """Wait so many seconds, but no longer than until `count` is more than `since`. Returns whether it is."""
+        if self.count == since:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._next.wait()
+        return self.count != since

@@ -79,7 +79,7 @@ class Share:
 
     async def hold(self, size: float) -> None:
         """Hold so many bytes, or all there are. Raises TooManyRequests when others do not give back enough."""
-        self.let_go()
+        self.release()
         wanted = int(min(size, self._memory.most))
         await self._memory.wait_for(wanted)
         self.held = wanted
@@ -100,7 +100,7 @@ class Share:
         """Hold so many bytes less: they have been sent."""
         self.settle(max(0, self.held - size))
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Hold nothing any more."""
         if self.held:
             self.settle(0)

@@ -61,8 +61,8 @@ async def exclusively(
 ) -> Outcome:
     """Do `work` in one transaction, while nobody else migrates. It is begun anew where others hold a table it needs.
 
-    Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable and its kin, and ConfigError for an
-    unusable address and for a database of another program.
+    Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable, SchemaOutdated, and
+    ConfigError for an unusable address and for a database of another program.
     """
     deadline = asyncio.get_running_loop().time() + patience
     engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect, poolclass=sa.NullPool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,27 @@ _OBJECTS = """
 SELECT {columns}, {payload} FROM resources r WHERE cluster = $1 AND type_id = ANY ($2::integer[]) AND uid = $3
 """
 
+# A loose index scan (PostgreSQL wiki, "Loose indexscan"): each step seeks the first namespace after the last one.
+_NAMESPACES = """
+WITH RECURSIVE found AS (
+    SELECT wanted.type_id, first.namespace FROM unnest($1::integer[]) AS wanted (type_id) CROSS JOIN LATERAL (
+        SELECT namespace FROM resources
+        WHERE type_id = wanted.type_id ORDER BY namespace LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT found.type_id, next.namespace FROM found CROSS JOIN LATERAL (
+        SELECT namespace FROM resources
+        WHERE type_id = found.type_id AND namespace > found.namespace ORDER BY namespace LIMIT 1
+    ) AS next
+)
+SELECT type_id, namespace FROM found
+"""
+
 
 async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Page:
     """Read one page: as many objects as are asked for, or as fit into a share of the memory.
 
-    Raises DatabaseUnavailable and its kin, and TooManyRequests when other answers leave it no room.
+    Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave it no room.
     """
     if not query.ranges:
         return Page([], None)
@@ -65,7 +81,7 @@ async def read_objects(
 ) -> list[Row]:
     """Read what has a uid among some types of its cluster: one for each type that serves the object, in their order.
 
-    Raises DatabaseUnavailable and its kin, and TooManyRequests when other answers leave no room in the memory.
+    Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave no room in the memory.
     """
     sql = _OBJECTS.format(columns=COLUMNS, payload=payload(raw=raw, status=status))
     records: Sequence[Record] = ()
@@ -76,6 +92,18 @@ async def read_objects(
                 records = await connection.fetch(sql, cluster, list(types), uid)
                 reading.rows = len(records)
     return sorted(map(_row, records), key=lambda row: types.index(row.type_id))
+
+
+async def namespaces_of(pool: Pool, type_ids: Collection[int]) -> dict[int, list[str]]:
+    """By type id, the namespaces that hold objects of it, sorted; a type without objects is not in it.
+
+    Raises DatabaseUnavailable and SchemaOutdated.
+    """
+    namespaces: dict[int, list[str]] = {}
+    async with pool.connection() as connection:
+        for row in await connection.fetch(_NAMESPACES, sorted(set(type_ids))):
+            namespaces.setdefault(row["type_id"], []).append(row["namespace"])
+    return {type_id: sorted(names) for type_id, names in namespaces.items()}
 
 
 def _row(record: Record) -> Row:

@@ -45,7 +45,7 @@ _LONGEST_STATEMENT = 2**16
 _OF_ALL = {"application_name": "resources-presenter", "timezone": "UTC"}
 """Settings of every connection. A pooler takes them, too."""
 
-UNCOMPILED = {"jit": "off"}
+WITHOUT_JIT = {"jit": "off"}
 """Here no statement runs for as long as it takes to compile one."""
 
 _HELD = "SELECT name, setting, current_user AS role FROM pg_settings WHERE name = ANY ($1::text[])"
@@ -122,7 +122,7 @@ class Address:
         return f"{self.where} ({self.variable})" if self.variable else self.where
 
     async def connect(
-        self, settings: Mapping[str, str] = UNCOMPILED, **options: Any
+        self, settings: Mapping[str, str] = WITHOUT_JIT, **options: Any
     ) -> asyncpg.Connection[asyncpg.Record]:
         """One connection, on which PostgreSQL's `settings` hold. `options` are those of asyncpg.connect.
 
@@ -200,7 +200,7 @@ async def wait_until_ready(address: Address, patience: float, *, through_pooler:
     told = ""
     while True:
         try:
-            connection = await address.connect({} if through_pooler else UNCOMPILED)
+            connection = await address.connect({} if through_pooler else WITHOUT_JIT)
         except DatabaseUnavailable as error:
             if time.monotonic() >= deadline:
                 raise DatabaseUnavailable(f"{error} (waited {patience:g} s, DB_READY_TIMEOUT)") from error
@@ -282,9 +282,9 @@ class Pool:
             await pool.close()
 
     @property
-    def trouble(self) -> PresenterError | None:
+    def last_error(self) -> PresenterError | None:
         """Why there was no connection when one was last wanted; None when there was, or nobody has asked yet."""
-        return self._connector.trouble
+        return self._connector.last_error
 
     async def check(self) -> None:
         """See that statements stay prepared, and warn when settings do not hold: before anything depends on either.
@@ -308,11 +308,11 @@ class Pool:
                 with suppress(TimeoutError):  # there is only one to lend
                     await one.fetchval(_ANYTHING, timeout=_LENT)
 
-    async def keep_trying(self) -> None:
-        """While there is `trouble`, try again, until cancelled: who is not asked any more would not notice its end."""
+    async def reconnect(self) -> None:
+        """While there is a `last_error`, try again, until cancelled: without requests nobody would notice its end."""
         while True:
             await asyncio.sleep(_PAUSE)
-            if self.trouble is not None:
+            if self.last_error is not None:
                 with suppress(PresenterError):
                     async with self.connection():
                         pass
@@ -333,12 +333,12 @@ class _Connector:
     """Makes the connections of a pool, with PostgreSQL's `settings` as long as nobody refuses to take them."""
 
     def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
-        self.settings = {**UNCOMPILED, **settings}
+        self.settings = {**WITHOUT_JIT, **settings}
         self.there = address.there
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings
-        self.trouble: PresenterError | None = None
+        self.last_error: PresenterError | None = None
 
     async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         """As asyncpg.create_pool calls it. Raises as Address.connect does."""
@@ -379,13 +379,13 @@ class _Use(AbstractAsyncContextManager["Connection"]):
                     self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
             except BaseException as error:
                 if isinstance(error, PresenterError):
-                    self._connector.trouble = error
+                    self._connector.last_error = error
                 self._turns.release()
                 raise
         except BaseException:
             begin(self._before)
             raise
-        self._connector.trouble = None
+        self._connector.last_error = None
         self._usage.waited.observe(time.perf_counter() - since)
         self._usage.in_use.inc()
         begin("query")

@@ -52,7 +52,7 @@ WHERE NOT EXISTS (
 """
 
 
-async def let_read(address: Address, role: str, query_timeout: timedelta) -> list[str]:
+async def grant_reading(address: Address, role: str, query_timeout: timedelta) -> list[str]:
     """Let a role read the cache, also what later migrations add, and give it its settings. Safe to repeat.
 
     Returns the statements that only an administrator or the role itself may run: those of its settings, if any.

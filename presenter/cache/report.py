@@ -55,7 +55,7 @@ def _cluster(cluster: Cluster, catalog: Catalog) -> dict[str, Any]:
     }
     return {
         "name": cluster.name,
-        "ready": catalog.can_be_asked(cluster),
+        "ready": catalog.is_usable(cluster),
         "discovered": cluster.discovered,
         "types": len(types),
         "objects": sum(cached.objects for cached in types),

@@ -48,8 +48,8 @@ def _glob(text: str) -> re.Pattern[str]:
     return re.compile(".*".join(re.escape(piece) for piece in text.split("*")))
 
 
-class Patterns:
-    """The patterns of WATCH, asked with `Patterns(["*.*.krateo.io"]).selects("core.krateo.io", "panels")`.
+class WatchPatterns:
+    """The patterns of WATCH, asked with `WatchPatterns(["*.*.krateo.io"]).selects("core.krateo.io", "panels")`.
 
     The first dot separates resource and group; no dot means the core group. `*` stands for any run of
     characters, in the group also across dots, so `*.*` is every type and `*` every core type. A leading `!`
@@ -70,7 +70,7 @@ class Patterns:
 
     @classmethod
     @lru_cache(maxsize=256)
-    def stored(cls, texts: tuple[str, ...]) -> Patterns:
+    def stored(cls, texts: tuple[str, ...]) -> WatchPatterns:
         """Those of a cluster in the database, where a newer version may have written what is no pattern to this one.
 
         Such texts are `unknown`, and select nothing; nothing is raised.

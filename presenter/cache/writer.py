@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from presenter.cache import writes
-from presenter.cache.claim import UNKNOWN
-from presenter.cache.lease import fence, lost
+from presenter.cache.lease import UNKNOWN, fence, lease_lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.unstorable import UNSTORABLE, storable
 from presenter.errors import DatabaseUnavailable, UnknownCluster
@@ -151,7 +150,7 @@ class Writer:
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, None)
             elif before is not None and (
                 before["secret_data"] != secret_data
-                or (not secret_data and await connection.fetchval(writes.TELLING_SECRETS, self._cluster, _HARMLESS))
+                or (not secret_data and await connection.fetchval(writes.READABLE_SECRETS, self._cluster, _HARMLESS))
             ):
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, "secrets")
             await connection.execute(writes.ANNOUNCE)
@@ -408,7 +407,7 @@ class Writer:
         )
         assert outcome is not None  # it has no FROM
         if self._epoch is not None and not outcome["leads"]:
-            raise lost(self._cluster, self._epoch)
+            raise lease_lost(self._cluster, self._epoch)
         if committed is not None and not outcome["moved"]:
             raise DatabaseUnavailable(f"PostgreSQL is not at {committed} in {watch}, where it was left")
 

@@ -25,7 +25,7 @@ SELECT EXISTS (SELECT FROM clusters WHERE name = $1 AND uid = $2 AND watch = $3 
 """
 
 # Whether an earlier version kept more of a Secret's annotations than those whose values may be.
-TELLING_SECRETS = """
+READABLE_SECRETS = """
 SELECT EXISTS (
     SELECT FROM resource_types t JOIN resources r ON r.type_id = t.id
     CROSS JOIN LATERAL jsonb_each(

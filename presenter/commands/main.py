@@ -90,7 +90,7 @@ def migrate(
     that pages want, which a pooler does not pass on, too: these only from somebody who may alter that role.
     """
     from presenter.cache import migration  # Alembic takes 27 MB, which those who only watch or serve need not give
-    from presenter.cache.reader import let_read
+    from presenter.cache.reader import grant_reading
 
     settings = _settings()
 
@@ -102,7 +102,7 @@ def migrate(
                 f"schema is at {after}" if before == after else f"schema migrated from {before or 'nothing'} to {after}"
             )
             if reader is not None:
-                refused = await let_read(address, reader, settings.database.query_timeout)
+                refused = await grant_reading(address, reader, settings.database.query_timeout)
                 typer.echo(f"role {reader} may read it")
                 if refused:
                     sys.stderr.write(

@@ -43,7 +43,7 @@ _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 async def show(find: Callable[[], Address], *, as_json: bool) -> None:
     """Print how the cache stands, in the database that `find` names.
 
-    Raises DatabaseUnavailable and its kin, SchemaOutdated, ConfigError.
+    Raises DatabaseUnavailable, SchemaOutdated, ConfigError.
     """
     console = _console()
     catalog = await _read(find)

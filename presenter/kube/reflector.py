@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 import structlog
 
-from presenter.cache.recoveries import Recoveries
+from presenter.cache.lease import Recoveries
 from presenter.cache.writer import Writer
 from presenter.errors import (
     ClusterError,

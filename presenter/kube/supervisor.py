@@ -10,10 +10,9 @@ from http import HTTPStatus
 
 import structlog
 
-from presenter.cache.claim import UNKNOWN
 from presenter.cache.comparison import Comparisons
-from presenter.cache.recoveries import Recoveries
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.lease import UNKNOWN, Recoveries
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
 from presenter.kube.backoff import Backoff
@@ -64,7 +63,7 @@ class Supervisor:
         client: KubeClient,
         writer: Writer,
         comparisons: Comparisons,
-        patterns: Patterns,
+        patterns: WatchPatterns,
         *,
         namespaces: Sequence[str] = (),
         timings: Timings | None = None,

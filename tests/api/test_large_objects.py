@@ -162,9 +162,9 @@ async def test_who_waits_for_memory_gets_it_in_turn(monkeypatch: pytest.MonkeyPa
     await asyncio.wait(waiting[:2])
     assert got == [1], "nobody waits for somebody who has left"
     first.give_back(50)
-    first.let_go()
+    first.release()
     await waiting[2]
     assert got == [1, 2]
     for share in others:
-        share.let_go()
+        share.release()
     assert room.taken == 0

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from presenter.api.freshness import LAG, STATE, freshness
 from presenter.cache import catalog_reader
-from presenter.cache.catalog import Catalog, read_catalog, tell_once
+from presenter.cache.catalog import Catalog, read_catalog, warn_once
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.metrics import OF_POOLS
 from presenter.cache.pool import Address, Pool
@@ -175,7 +175,7 @@ async def test_it_is_known_without_being_asked_for(own: Pool, monkeypatch: pytes
 
 @pytest.mark.usefixtures("filled")
 async def test_a_state_of_a_newer_version_is_unknown_and_told_once(pool: Pool) -> None:
-    tell_once.cache_clear()
+    warn_once.cache_clear()
     async with pool.connection() as connection:
         await connection.execute("UPDATE watches SET state = 'dreaming' WHERE namespace = 'team-b'")
     with capture_logs() as logs:
@@ -187,7 +187,7 @@ async def test_a_state_of_a_newer_version_is_unknown_and_told_once(pool: Pool) -
 
 @pytest.mark.usefixtures("filled")
 async def test_a_pattern_of_a_newer_version_selects_nothing_and_is_told_once(pool: Pool) -> None:
-    tell_once.cache_clear()
+    warn_once.cache_clear()
     async with pool.connection() as connection:
         await connection.execute("UPDATE clusters SET watch = $1", ["~(a|b).apps", "pods", "!~c"])
     with capture_logs() as logs:
@@ -252,7 +252,7 @@ async def test_the_headers_tell_the_worst_of_what_is_asked_for(pool: Pool, seed:
         ]
         expected: dict[str, str] = {}
         if watches:
-            expected[STATE] = max(watches, key=lambda watch: watch.badness).state
+            expected[STATE] = max(watches, key=lambda watch: watch.severity).state
             lags = [watch.lag_seconds for watch in watches]
             if None not in lags:
                 expected[LAG] = str(-int(-max(lag for lag in lags if lag is not None) // 1))

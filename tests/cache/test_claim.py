@@ -10,15 +10,14 @@ from dataclasses import dataclass
 import pytest
 import structlog
 
-from presenter.cache.claim import UNKNOWN, Claim
 from presenter.cache.forgetting import forget_cluster
-from presenter.cache.lease import Lease, LeaseTimings
+from presenter.cache.lease import UNKNOWN, Claim, Lease, LeaseTimings
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterForbidden, ConfigError
 from tests.eventually import eventually
 
-TIMINGS = LeaseTimings(duration=600, renewal=0.05, look=0.05)
+TIMINGS = LeaseTimings(duration=600, renewal=0.05, poll=0.05)
 LONG_AGO = "UPDATE leases SET expires_at = clock_timestamp() - interval '11 minutes'"
 
 

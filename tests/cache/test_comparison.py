@@ -139,7 +139,7 @@ async def test_there_is_nothing_to_compare_while_the_watch_is_not_live(
         assert rows is None
 
 
-async def test_an_api_server_may_take_longer_than_a_forsaken_transaction(
+async def test_an_api_server_may_take_longer_than_an_idle_transaction(
     writer: Writer, watch: Watch, database: Address
 ) -> None:
     await load(writer, watch, [make_object(1, uid="a", resource_version=1)])
@@ -148,14 +148,14 @@ async def test_an_api_server_may_take_longer_than_a_forsaken_transaction(
         async with Comparisons(impatient, "test").rows(watch) as rows:
             assert rows is not None
             with pytest.raises(DatabaseUnavailable):
-                await _be_forsaken(impatient)
+                await _idle_too_long(impatient)
             await rows.compare({"a": "1"})
             assert await rows.differences() == 0
     finally:
         await impatient.close()
 
 
-async def _be_forsaken(pool: Pool) -> None:
+async def _idle_too_long(pool: Pool) -> None:
     """Hold a transaction, begun later than that of the comparison, until PostgreSQL ends it."""
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SELECT 1")

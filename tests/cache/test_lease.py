@@ -22,9 +22,9 @@ from tests.cache.objects import PANELS, make_object
 from tests.eventually import eventually
 from tests.servers import Postgres
 
-LASTING = LeaseTimings(duration=600, renewal=0.05, look=0.05)
+LASTING = LeaseTimings(duration=600, renewal=0.05, poll=0.05)
 """A lease that nobody loses for being slow: what is taken over meanwhile was given back."""
-NEVER_RENEWED = LeaseTimings(duration=0.5, renewal=600, look=0.05)
+NEVER_RENEWED = LeaseTimings(duration=0.5, renewal=600, poll=0.05)
 
 
 @dataclass
@@ -307,7 +307,7 @@ class Crowd:
         try:
             while True:
                 renewal = self._random.choice((0.05, 600.0))
-                timings = LeaseTimings(duration=0.3, renewal=renewal, look=0.02)
+                timings = LeaseTimings(duration=0.3, renewal=renewal, poll=0.02)
                 leading = asyncio.create_task(Lease(pool, "test", name, timings).lead(partial(self._write, pool, name)))
                 await asyncio.wait((leading,), timeout=self._random.uniform(0.1, 1.5))
                 leading.cancel()

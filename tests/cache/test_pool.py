@@ -48,7 +48,7 @@ async def test_that_there_are_no_connections_is_known_until_there_are(limited: A
         with pytest.raises(DatabaseUnavailable):
             await pool.check()
         assert 'too many connections for role "limited"' in str(await _trouble(pool))
-        trying = asyncio.create_task(pool.keep_trying())
+        trying = asyncio.create_task(pool.reconnect())
         await asyncio.to_thread(postgres.execute, "ALTER ROLE limited CONNECTION LIMIT 5")
         await eventually(partial(_trouble, pool), lambda trouble: trouble is None)
         await pool.check()
@@ -57,10 +57,10 @@ async def test_that_there_are_no_connections_is_known_until_there_are(limited: A
 
 
 async def _trouble(pool: Pool) -> PresenterError | None:
-    return pool.trouble
+    return pool.last_error
 
 
 async def test_a_query_that_fails_is_no_trouble_with_connections(pool: Pool) -> None:
     with pytest.raises(DatabaseUnavailable):
         await fetch_on_one_that_has_ended(pool)
-    assert pool.trouble is None
+    assert pool.last_error is None

@@ -14,7 +14,7 @@ from presenter.cache import migration, schema
 from presenter.cache.catalog import read_catalog
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
-from presenter.cache.reader import let_read
+from presenter.cache.reader import grant_reading
 from presenter.errors import ConfigError, DatabaseUnavailable
 from tests.servers import Postgres
 
@@ -50,7 +50,7 @@ async def test_it_reads_everything_and_writes_nothing(migrated: Address) -> None
             DatabaseUnavailable, match=r"permission denied for table alembic_version: at .*--reader ROLE"
         ):
             await schema.check(pool)
-        await let_read(migrated, ROLE, TIMEOUT)
+        await grant_reading(migrated, ROLE, TIMEOUT)
         await schema.check(pool)
         assert (await read_catalog(pool)).clusters == ()
         assert not await schema.may_be_written(pool)
@@ -68,7 +68,7 @@ async def test_it_reads_everything_and_writes_nothing(migrated: Address) -> None
 
 
 async def test_it_reads_what_later_migrations_add(migrated: Address) -> None:
-    await let_read(migrated, ROLE, TIMEOUT)
+    await grant_reading(migrated, ROLE, TIMEOUT)
     connection = await migrated.connect()
     await connection.execute("CREATE TABLE later AS SELECT 1 AS number")
     await connection.execute("CREATE FUNCTION next(number integer) RETURNS integer LANGUAGE sql RETURN number + 1")
@@ -81,7 +81,7 @@ async def test_it_reads_what_later_migrations_add(migrated: Address) -> None:
 
 async def test_it_may_connect_where_nobody_else_may(migrated: Address, postgres: Postgres) -> None:
     await asyncio.to_thread(postgres.execute, "REVOKE CONNECT ON DATABASE owned FROM PUBLIC")
-    await let_read(migrated, ROLE, TIMEOUT)
+    await grant_reading(migrated, ROLE, TIMEOUT)
     await (await replace(migrated, user=ROLE).connect()).close()
 
 
@@ -89,17 +89,17 @@ async def test_the_settings_are_for_who_may_give_them(migrated: Address, postgre
     """An owner that may not alter roles is told what there is to do; the role may do it, too."""
     wanted = PLANNING | {"statement_timeout": "10s"}
     reader = replace(migrated, user=ROLE)
-    refused = await let_read(migrated, ROLE, TIMEOUT)
+    refused = await grant_reading(migrated, ROLE, TIMEOUT)
     assert len(refused) == len(wanted)
     connection = await reader.connect({})
     for statement in refused:
         await connection.execute(statement)
     await connection.close()
-    assert await let_read(migrated, ROLE, TIMEOUT) == [], "there is nothing left to do"
+    assert await grant_reading(migrated, ROLE, TIMEOUT) == [], "there is nothing left to do"
     assert await _settings(reader, wanted) == wanted
 
     administrator = postgres.address("owned")
-    assert await let_read(administrator, ROLE, timedelta(milliseconds=1500)) == []
+    assert await grant_reading(administrator, ROLE, timedelta(milliseconds=1500)) == []
     assert await _settings(reader, wanted) == wanted | {"statement_timeout": "1500ms"}
     assert await _settings(replace(administrator, user="ordinary"), wanted) != wanted, "nobody else has them"
 
@@ -114,10 +114,10 @@ async def _settings(address: Address, names: dict[str, str]) -> dict[str, str]:
 
 async def test_whom_it_cannot_be(migrated: Address) -> None:
     with pytest.raises(ConfigError, match=r'has no role for\. Make it first: CREATE ROLE "no""body" LOGIN PASSWORD'):
-        await let_read(migrated, 'no"body', TIMEOUT)
+        await grant_reading(migrated, 'no"body', TIMEOUT)
     with pytest.raises(ConfigError, match="--reader is 'ordinary', who migrates"):
-        await let_read(migrated, "ordinary", TIMEOUT)
+        await grant_reading(migrated, "ordinary", TIMEOUT)
 
 
 async def test_many_at_once(migrated: Address) -> None:
-    await asyncio.gather(*(let_read(migrated, ROLE, TIMEOUT) for _ in range(4)))
+    await asyncio.gather(*(grant_reading(migrated, ROLE, TIMEOUT) for _ in range(4)))

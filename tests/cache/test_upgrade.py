@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from alembic import command
 
 from presenter.cache import migration, schema
+from presenter.cache.informer import InformerStore
 from presenter.cache.pool import Address, Pool
-from presenter.cache.replica import Replica
 from presenter.cache.writer import Writer
 from presenter.resource import Event, ResourceType, Watch
 from tests.objects import make_object
@@ -139,7 +139,7 @@ async def test_0002_keeps_what_0001_filled_while_the_version_before_goes_on(fill
 async def test_whatever_version_writes_who_holds_the_rows_sees_it(filled: Address) -> None:
     await migration.migrate(filled)
     async with connected(filled) as connection, Pool.opened(filled, size=2, command_timeout=30) as pool:
-        before, replica = Before(connection), Replica(pool, [1])
+        before, replica = Before(connection), InformerStore(pool, [1])
         assert len((await replica.read_changes()).put) == OBJECTS
         for _ in range(3):
             await before.write("uid-7")

@@ -16,7 +16,7 @@ import yaml
 
 from presenter import __version__
 from presenter.cache.pool import Address
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.config import GROUPS, Settings, variables
 from presenter.errors import ConfigError
 from tests.chart.helm import (
@@ -407,7 +407,7 @@ def test_the_chart_is_of_the_programs_version(render: Render) -> None:
 def test_what_is_watched_by_default_may_be_read_and_is_of_krateo(render: Render) -> None:
     """A type that is watched and may not be read would keep the service from ever being ready."""
     manifests = render(DEFAULT)
-    watched = Patterns(environment(container(manifests["Deployment", NAME]))["WATCH"].split(","))
+    watched = WatchPatterns(environment(container(manifests["Deployment", NAME]))["WATCH"].split(","))
     for group in ("widgets.templates.krateo.io", "templates.krateo.io", "core.krateo.io", "composition.krateo.io"):
         assert watched.selects(group, "anything")
     granted = {rule["apiGroups"][0] for rule in manifests["ClusterRole", NAME]["rules"]}

@@ -13,7 +13,7 @@ import pytest
 
 from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.kube.client import KubeClient
@@ -25,7 +25,9 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-WATCHED = Patterns(["configmaps", "namespaces", "deployments.apps", "customresourcedefinitions.apiextensions.k8s.io"])
+WATCHED = WatchPatterns(
+    ["configmaps", "namespaces", "deployments.apps", "customresourcedefinitions.apiextensions.k8s.io"]
+)
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.cache.watch_patterns import NEVER_BY_WILDCARD, Patterns
+from presenter.cache.watch_patterns import NEVER_BY_WILDCARD, WatchPatterns
 from presenter.config import DEFAULT_WATCH
 from presenter.errors import ConfigError
 
@@ -29,7 +29,7 @@ TYPES = (
 
 
 def selected(*patterns: str) -> set[str]:
-    chosen = Patterns(patterns)
+    chosen = WatchPatterns(patterns)
     return {f"{resource}.{group}".rstrip(".") for group, resource in TYPES if chosen.selects(group, resource)}
 
 
@@ -71,7 +71,7 @@ def test_everything_is_every_type_but_the_reserved_ones() -> None:
 
 
 def test_the_default_takes_krateo_and_the_crds() -> None:
-    chosen = Patterns(DEFAULT_WATCH)
+    chosen = WatchPatterns(DEFAULT_WATCH)
     assert chosen.selects("apiextensions.k8s.io", "customresourcedefinitions")
     assert chosen.selects("widgets.templates.krateo.io", "panels")
     assert not chosen.selects("", "pods")
@@ -81,14 +81,14 @@ def test_the_default_takes_krateo_and_the_crds() -> None:
 @pytest.mark.parametrize("pattern", ["", ".", "pods.", ".apps", "Pods", "a b", "pods/log", "!!pods", "a..b", "!"])
 def test_an_ill_formed_pattern_is_named(pattern: str) -> None:
     with pytest.raises(ConfigError, match="WATCH") as caught:
-        Patterns(["pods", pattern])
+        WatchPatterns(["pods", pattern])
     assert repr(pattern.removeprefix("!")) in str(caught.value)
 
 
 @pytest.mark.parametrize("patterns", [[], ["!pods"]])
 def test_something_must_be_included(patterns: list[str]) -> None:
     with pytest.raises(ConfigError, match="WATCH"):
-        Patterns(patterns)
+        WatchPatterns(patterns)
 
 
 _parts = st.lists(st.sampled_from(["a", "ab", "b", "*", "a*", "*b"]), min_size=1, max_size=3).map(".".join)
@@ -107,19 +107,19 @@ def test_agrees_with_shell_patterns(including: list[str], excluding: list[str], 
         return fnmatchcase(resource, left) and fnmatchcase(group, right)
 
     expected = any(map(matches, including)) and not any(map(matches, excluding))
-    chosen = Patterns([*(f"!{pattern}" for pattern in excluding), *including])
+    chosen = WatchPatterns([*(f"!{pattern}" for pattern in excluding), *including])
     assert chosen.selects(group, resource) == expected
 
 
 @pytest.mark.parametrize("watch", ["pods", "!*.rbac.authorization.k8s.io,pods", "!roles.rbac.authorization.k8s.io,*.*"])
 def test_what_decides_access_is_always_watched(watch: str) -> None:
-    patterns = Patterns(watch.split(","))
+    patterns = WatchPatterns(watch.split(","))
     for resource in ("roles", "rolebindings", "clusterroles", "clusterrolebindings"):
         assert patterns.selects("rbac.authorization.k8s.io", resource)
 
 
 def test_the_groups_that_patterns_reach() -> None:
-    patterns = Patterns(["*.*.krateo.io", "pods", "!panels.widgets.templates.krateo.io"])
+    patterns = WatchPatterns(["*.*.krateo.io", "pods", "!panels.widgets.templates.krateo.io"])
     assert [patterns.reaches(group) for group in ("widgets.templates.krateo.io", "", "apps", "krateo.io")] == [
         True,
         True,

@@ -13,7 +13,7 @@ import pytest
 
 from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.kube.client import KubeClient
@@ -43,7 +43,9 @@ class Following:
 
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
-        supervisor = Supervisor(self.client, Writer(self.pool, "real"), Comparisons(self.pool, "real"), Patterns(TYPES))
+        supervisor = Supervisor(
+            self.client, Writer(self.pool, "real"), Comparisons(self.pool, "real"), WatchPatterns(TYPES)
+        )
         task = asyncio.create_task(supervisor.run())
         try:
             yield

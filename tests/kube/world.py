@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from presenter.cache.comparison import Comparisons
+from presenter.cache.lease import Recoveries
 from presenter.cache.pool import Pool
-from presenter.cache.recoveries import Recoveries
-from presenter.cache.watch_patterns import ALWAYS, Patterns
+from presenter.cache.watch_patterns import ALWAYS, WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.errors import DatabaseUnavailable
@@ -107,7 +107,7 @@ class World:
     client: KubeClient
     writer: Writer
     pool: Pool
-    selected: Patterns = field(default_factory=lambda: Patterns(ALWAYS))
+    selected: WatchPatterns = field(default_factory=lambda: WatchPatterns(ALWAYS))
 
     @asynccontextmanager
     async def following(
@@ -138,7 +138,7 @@ class World:
         writer: Writer | None = None,
         recoveries: Recoveries | None = None,
     ) -> Supervisor:
-        self.selected = Patterns(patterns)
+        self.selected = WatchPatterns(patterns)
         return Supervisor(
             self.client,
             writer or self.writer,

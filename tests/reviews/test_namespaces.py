@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from presenter.access.reviews import ReviewAuthorizer
-from presenter.cache import namespaces
-from presenter.cache.namespaces import namespaces_of
+from presenter.cache import pages
+from presenter.cache.pages import namespaces_of
 from presenter.cache.pool import Pool
 from presenter.cache.scope import Grant
 from presenter.cache.writer import Writer
@@ -56,7 +56,7 @@ async def test_it_costs_the_number_of_namespaces(pool: Pool, writer: Writer) -> 
         for watch in (panels, buttons):
             await connection.execute(_FILL, watch.type_id)
         await connection.execute("VACUUM ANALYZE resources")
-        statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {namespaces._NAMESPACES}"
+        statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {pages._NAMESPACES}"
         plan = json.loads(await connection.fetchval(statement, [panels.type_id, buttons.type_id]))[0]["Plan"]
     reads = [node for node in _nodes(plan) if node.get("Relation Name") == "resources"]
     assert reads

@@ -17,10 +17,9 @@ import pytest
 import structlog
 
 from presenter.cache import migration
-from presenter.cache.lease import Lease, LeaseTimings
+from presenter.cache.lease import Lease, LeaseTimings, Recoveries
 from presenter.cache.pool import Address, Pool
-from presenter.cache.recoveries import Recoveries
-from presenter.cache.watch_patterns import Patterns
+from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.commands.embedded import EmbeddedPostgres
 from presenter.config import ClusterSettings
@@ -145,7 +144,7 @@ async def test_fault_37_zombie_leader_writes(world: World, tmp_path: Path, logs:
     async with Sandbox() as elsewhere:
         elsewhere.write_kubeconfig(tmp_path / "elsewhere")
         client = await KubeClient.connect(ClusterSettings(kubeconfig=str(tmp_path / "elsewhere")))
-        world.selected = Patterns([CONFIG_MAPS])
+        world.selected = WatchPatterns([CONFIG_MAPS])
         other = dataclasses.replace(world, sandbox=elsewhere, client=client)
 
         def leading(world: World, holder: str, timings: LeaseTimings) -> asyncio.Task[None]:
@@ -155,9 +154,9 @@ async def test_fault_37_zombie_leader_writes(world: World, tmp_path: Path, logs:
             return asyncio.create_task(Lease(world.pool, "test", holder, timings).lead(work))
 
         other.put("zombie")
-        zombie = leading(other, "zombie", LeaseTimings(duration=1.0, renewal=3600, look=0.1))  # it never renews
+        zombie = leading(other, "zombie", LeaseTimings(duration=1.0, renewal=3600, poll=0.1))  # it never renews
         await other.equal()
-        leader = leading(world, "leader", LeaseTimings(duration=5.0, renewal=0.2, look=0.1))
+        leader = leading(world, "leader", LeaseTimings(duration=5.0, renewal=0.2, poll=0.1))
         await world.equal()
         other.change()
         other.drop("zombie")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from presenter.cache.informer import Changes, InformerStore
 from presenter.cache.pool import Address, Pool
-from presenter.cache.replica import Changes, Replica
 from presenter.cache.writer import Writer
 from presenter.resource import Event, Watch
 from tests.access_control.world import CLUSTER_ROLES, PODS, ROLES, sql
@@ -184,7 +184,7 @@ def failover(lost: list[Any], *, then: list[Any], to_another: bool) -> list[tupl
 @given(plan=st.lists(steps, min_size=3, max_size=12))
 async def test_what_is_held_are_the_rows(database: Address, herd: Herd, plan: list[tuple[str, Any]]) -> None:
     type_ids = [watch.type_id for watch in herd.watches[:2]]
-    replica, held = Replica(herd.pool, type_ids), Held()
+    replica, held = InformerStore(herd.pool, type_ids), Held()
     for step in [*plan, ("look", None)]:
         await herd.act(*step)
         if step[0] == "look":
