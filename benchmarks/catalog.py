@@ -23,8 +23,8 @@ from benchmarks.database import Filled, filled
 from benchmarks.load import Load, call
 from benchmarks.system import write_json
 from benchmarks.throughput import serving
+from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
-from presenter.serving import CONNECTIONS
 from tests.link import distant
 
 OBJECTS = 20_000
@@ -82,7 +82,7 @@ async def _statements(address: Address) -> float:
                 await connection.fetchval("SELECT 1")
             count += 1
 
-    async with Pool.opened(address, size=CONNECTIONS) as pool:
+    async with Pool.opened(address, size=PAGE_CONNECTIONS) as pool:
         await asyncio.gather(*(ask(pool) for _ in range(CALLERS[0])))
     return count / SECONDS
 

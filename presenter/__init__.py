@@ -4,7 +4,6 @@ How the code is laid out, in the direction in which imports go:
 
     commands/    `presenter …`: a module for each command, and what they have to say
     app          the composition root: builds everything from the settings, and runs it
-    serving, watching    its two sides, each of which can run without the other
     restaction/  the commands that resolve, migrate, compare and check RESTActions
     api/         HTTP endpoints: parameters → selection → answers; errors as Kubernetes Status objects
     kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor

@@ -1,17 +1,22 @@
-"""The composition root: builds everything from the settings and runs it. It reads as the data flows.
+"""The composition root: builds everything from the settings, and runs it.
 
     Kubernetes API → kube → cache → PostgreSQL → cache → access → api → caller
 
-Ingest and serving never call each other: each has its own connections, and they meet in the database.
+The two sides, which watch and which serve, never call each other: each has its own connections, and they meet in the
+database. What only one of them needs is imported where that is built: whoever only watches is spared the libraries of
+cryptography, whoever only serves the Kubernetes client.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import platform
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,123 +28,119 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from presenter.access.authorizer import Authorizer, RbacAuthorizer
+from presenter.access.metrics import OF_RBAC, OF_REVIEWS
 from presenter.api.application import Application
 from presenter.api.health import Health
+from presenter.api.inflight import Inflight
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
-from presenter.cache.metrics import OF_POOLS
+from presenter.cache.comparison import Comparisons
+from presenter.cache.cursor import CursorCodec
+from presenter.cache.lease import Claim, Lease, Recoveries
+from presenter.cache.memory import Memory
+from presenter.cache.metrics import OF_POOLS, OF_WRITING
+from presenter.cache.pages import PLANNING, namespaces_of
 from presenter.cache.pool import Address, Pool, wait_until_ready
 from presenter.cache.watch_patterns import WatchPatterns
-from presenter.config import Settings
+from presenter.cache.writer import Writer
+from presenter.config import AuthSettings, ClusterSettings, LogSettings, Settings
+from presenter.errors import ConfigError
 from presenter.http.server import listen, serve_until_cancelled
+from presenter.kube.metrics import OF_INGEST
+from presenter.kube.timings import Timings
 from presenter.observability import Observer, Trace
 
 if TYPE_CHECKING:
+    from presenter.access.identity import Authenticator
     from presenter.api.resources import Resources
+    from presenter.kube.client import KubeClient
 
-CONNECTIONS_ASIDE = 2
-"""For what must not wait behind pages: what is cached and how fresh it is, and the news that it has changed."""
+PAGE_CONNECTIONS = 6
+"""Connections that pages are read on."""
+CONTROL_CONNECTIONS = 2
+"""Connections for what must not wait behind pages: the catalog, and the news that it has changed."""
+WRITER_CONNECTIONS = 4
+IDLE_IN_TRANSACTION_TIMEOUT = "5s"
+"""How long a writer that is paused or cut off in the middle of a transaction holds up the others."""
+SHORTEST_SAFE_KEY = 32
+"""Bytes of a key for HS256, by RFC 7518 §3.2."""
 
 log = structlog.get_logger(__name__)
 
 
 async def run(
     settings: Settings,
-    address: Address,
+    database: AbstractAsyncContextManager[Address],
     *,
     watch: bool,
     serve: bool,
-    reading: Address | None = None,
     listener: socket.socket | None = None,
     registry: CollectorRegistry | None = None,
     on_listening: Callable[[int], None] = lambda _port: None,
 ) -> None:
     """Watch the cluster, serve its cache, or both, until cancelled; then finish what was begun.
 
-    `reading` is where the cache is read, if that is not `address`. `listener` is where to serve, for those who have
-    taken a port already; without it that is PORT. It is closed. `registry` has the metrics to tell, for those who tell
-    of more than this process.
+    `database` is where the cache is, for as long as this runs. `listener` is where to answer, for those who have taken
+    a port already; without it that is PORT. It is closed. `registry` has the metrics to tell, for those who tell of
+    more than this process. `on_listening` is called with the port.
 
     Raises ConfigError, DatabaseUnavailable or SchemaOutdated when it cannot start.
     """
-    if serve:
-        settings.auth.require_token_keys()
-        settings.auth.require_cursor_key()
-    patterns = WatchPatterns(settings.cluster.watch)  # before anything is waited for: it may be wrong
-    reading = reading or address
-    with (
-        contextlib.closing(listener or listen(settings.http.port)) as listener,
-        _tracing(settings) if serve else contextlib.nullcontext() as trace,
-    ):
+    # What is wrong with a setting is said before anything is started or waited for.
+    patterns = WatchPatterns(settings.cluster.watch)
+    replicas = Address.for_reading(settings.database) if serve else None
+    keys = _keys(settings.auth) if serve else None
+    registry = registry or _process_registry()
+
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(listener or listen(settings.http.port)))
+        trace = stack.enter_context(_tracing(settings.log)) if serve else None
+        primary = await stack.enter_async_context(database)
+        reading = replicas or primary
         patience = settings.database.ready_timeout.total_seconds()
         if watch:
-            await wait_until_ready(address, patience)
-        if reading != address or not watch:
+            await wait_until_ready(primary, patience)
+        if reading != primary or not watch:
             await wait_until_ready(reading, patience, through_pooler=True)
-        registry = registry or _registry()
-        async with (
-            _catalog(settings, reading) as catalog,
-            _watching(settings, patterns, address, registry) if watch else contextlib.nullcontext() as lead,
-            _serving(settings, reading, catalog, registry) if serve else contextlib.nullcontext() as served,
-        ):
-            await catalog.current()  # so that it is told from the beginning how it stands
-            resources, pages = served or (None, None)
-            health = Health(catalog, registry, settings.metrics, pages)
-            routes = [*(resources.routes if resources is not None else ()), *health.routes]
-            application = Application(routes, Observer(registry, trace))
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(catalog.follow(), name="catalog")
-                if pages is not None:
-                    tasks.create_task(pages.reconnect(), name="pages")
-                if lead is not None:
-                    tasks.create_task(lead(), name="lead")
-                tasks.create_task(
-                    serve_until_cancelled(
-                        application,
-                        listener,
-                        settings.http.drain_seconds,
-                        settings.http.max_connections,
-                        settings.http.max_idle_connections,
-                    ),
-                    name="http",
-                )
-                port = listener.getsockname()[1]
-                log.info("listening", port=port, watch=watch, serve=serve)
-                on_listening(port)
+
+        control = await stack.enter_async_context(
+            Pool.reading(reading, "aside", CONTROL_CONNECTIONS, settings.database.query_timeout)
+        )
+        await schema.check(control)
+        catalog = CatalogReader(control)
+        lead = await stack.enter_async_context(_watching(settings, patterns, primary, registry)) if watch else None
+        served = (
+            await stack.enter_async_context(_serving(settings, *keys, reading, catalog, registry)) if keys else None
+        )
+        await catalog.current()  # so that its state is known from the first answer on
+        resources, pages = served or (None, None)
+        health = Health(catalog, registry, settings.metrics, pages)
+        routes = [*(resources.routes if resources is not None else ()), *health.routes]
+        application = Application(routes, Observer(registry, trace))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(catalog.follow(), name="catalog")
+            if lead is not None:
+                tasks.create_task(lead(), name="lead")
+            if pages is not None:
+                tasks.create_task(pages.reconnect(), name="pages")
+            tasks.create_task(
+                serve_until_cancelled(
+                    application,
+                    listener,
+                    grace=settings.http.drain_seconds,
+                    most=settings.http.max_connections,
+                    most_idle=settings.http.max_idle_connections,
+                ),
+                name="http",
+            )
+            port = listener.getsockname()[1]
+            log.info("listening", port=port, watch=watch, serve=serve)
+            on_listening(port)
 
 
-def _tracing(settings: Settings) -> AbstractContextManager[Trace | None]:
-    if settings.log.otlp_endpoint is None:
-        return contextlib.nullcontext()
-    from presenter.tracing import tracing  # OpenTelemetry's libraries: only for those who want traces, and have them
-
-    return tracing()
-
-
-@contextlib.asynccontextmanager
-async def _catalog(settings: Settings, address: Address) -> AsyncIterator[CatalogReader]:
-    async with Pool.reading(address, "aside", CONNECTIONS_ASIDE, settings.database.query_timeout) as aside:
-        await schema.check(aside)
-        yield CatalogReader(aside)
-
-
-def _serving(
-    settings: Settings, address: Address, catalog: CatalogReader, registry: CollectorRegistry
-) -> AbstractAsyncContextManager[tuple[Resources, Pool]]:
-    from presenter.serving import serving  # cryptography and all that answers: not where nothing is answered
-
-    return serving(settings, address, catalog, registry)
-
-
-def _watching(
-    settings: Settings, patterns: WatchPatterns, address: Address, registry: CollectorRegistry
-) -> AbstractAsyncContextManager[Callable[[], Coroutine[Any, Any, None]]]:
-    from presenter.watching import watching  # aiohttp and the Kubernetes client: not where nothing is watched
-
-    return watching(settings, patterns, address, registry)
-
-
-def _registry() -> CollectorRegistry:
+def _process_registry() -> CollectorRegistry:
     # They are one more series for each, that Prometheus has no use for.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it
     registry = CollectorRegistry()
@@ -149,3 +150,135 @@ def _registry() -> CollectorRegistry:
     for metric in OF_POOLS:
         registry.register(metric)
     return registry
+
+
+def _tracing(settings: LogSettings) -> AbstractContextManager[Trace | None]:
+    if settings.otlp_endpoint is None:
+        return contextlib.nullcontext()
+    from presenter.tracing import tracing  # OpenTelemetry's libraries: only for those who want traces, and have them
+
+    return tracing()
+
+
+# -- watching --------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _watching(
+    settings: Settings, patterns: WatchPatterns, address: Address, registry: CollectorRegistry
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
+    """What watches the cluster, whenever this process is the one to do so, until cancelled."""
+    from presenter.kube.supervisor import Supervisor
+
+    for metric in (*OF_WRITING, *OF_INGEST):
+        registry.register(metric)
+    async with (
+        _cluster(settings.cluster) as (client, name),
+        Pool.opened(
+            address,
+            name="writer",
+            size=WRITER_CONNECTIONS,
+            idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_TIMEOUT,
+        ) as pool,
+    ):
+        if not await schema.may_be_written(pool):
+            raise ConfigError(
+                f"DB_USER is {address.user!r}, who may not write at {address.there}: name who migrated it"
+            )
+        recoveries = Recoveries()
+
+        async def watch(epoch: int) -> None:
+            supervisor = Supervisor(
+                client,
+                Writer(pool, name, epoch),
+                Comparisons(pool, name),
+                patterns,
+                namespaces=settings.cluster.namespaces,
+                timings=Timings(grace=settings.http.drain_seconds),
+                secret_data=settings.cluster.cache_secret_data,
+                reconcile_interval=settings.cluster.reconcile_interval.total_seconds(),
+                recoveries=recoveries,
+            )
+            await supervisor.run()
+
+        holder = f"{platform.node()}/{os.getpid()}"
+        lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries)
+        log.info("watching", cluster=name, watch=patterns.texts, namespaces=settings.cluster.namespaces or "all")
+        yield partial(lease.lead, watch)
+
+
+@asynccontextmanager
+async def _cluster(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient, str]]:
+    """A client for the cluster, and the cluster's name."""
+    from presenter.kube.client import KubeClient
+
+    client = await KubeClient.connect(settings)
+    try:
+        yield client, settings.name or client.name
+    finally:
+        await client.close()
+
+
+# -- serving ---------------------------------------------------------------------------------------------------------
+
+
+def _keys(settings: AuthSettings) -> tuple[Authenticator, CursorCodec]:
+    """What verifies tokens, and what signs cursors. Raises ConfigError when the settings have no keys for them."""
+    from presenter.access.identity import Authenticator
+
+    authenticator = Authenticator.of(settings)
+    cursors = CursorCodec(settings.require_cursor_key())
+    if settings.sign_key is not None and (size := len(settings.require_sign_key())) < SHORTEST_SAFE_KEY:
+        log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
+    return authenticator, cursors
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings,
+    authenticator: Authenticator,
+    cursors: CursorCodec,
+    address: Address,
+    catalog: CatalogReader,
+    registry: CollectorRegistry,
+) -> AsyncIterator[tuple[Resources, Pool]]:
+    """What answers for resources, and the connections on which it reads pages."""
+    from presenter.api.resources import Resources
+
+    for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
+        registry.register(metric)
+    async with (
+        Pool.reading(address, "pages", PAGE_CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
+        _authorizer(settings, pool, catalog) as authorizer,
+    ):
+        await pool.check()
+        memory = Memory(settings.http.max_inflight_bytes, settings.http.max_page_bytes)
+        resources = Resources(
+            pool=pool,
+            catalog=catalog,
+            authenticator=authenticator,
+            authorizer=authorizer,
+            cursors=cursors,
+            inflight=Inflight(settings.http.max_inflight, memory),
+        )
+        yield resources, pool
+
+
+@asynccontextmanager
+async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) -> AsyncIterator[Authorizer]:
+    access = settings.access
+    if access.authorizer == "rbac":
+        from presenter.access.rules import RulesOfClusters
+
+        yield RbacAuthorizer(catalog, RulesOfClusters(pool, access.rbac_max_staleness), access.list_verb)
+        return
+    from presenter.access.reviews import ReviewAuthorizer
+    from presenter.kube.reviews import SubjectAccessReviews
+
+    async with _cluster(settings.cluster) as (client, name):
+        yield ReviewAuthorizer(
+            {name: SubjectAccessReviews(client)},
+            partial(namespaces_of, pool),
+            access.sar_cache_ttl,
+            list_verb=access.list_verb,
+        )

@@ -13,13 +13,9 @@ import jwt
 import pytest
 import structlog
 
-from presenter.commands.main import cli, main
+from presenter.commands.main import COMMANDS, main
 from presenter.config import variables
 
-COMMANDS = (
-    *("run", "watch", "serve", "migrate", "token", "can-i", "explain", "status"),
-    *("forget", "settings", "demo", "sandbox"),
-)
 KEY = "the-key-of-these-tests-is-long-enough"
 
 
@@ -78,12 +74,6 @@ def test_the_first_help_names_every_command_and_where_to_begin(presenter: Presen
     assert "presenter settings" in shown.out
 
 
-def test_the_list_of_commands_is_complete() -> None:
-    assert {
-        command.name or command.callback.__name__ for command in cli.registered_commands if command.callback
-    } == set(COMMANDS)
-
-
 def test_without_a_command_the_help_is_shown(presenter: Presenter) -> None:
     shown = presenter()
     assert shown.code == 2
@@ -96,6 +86,7 @@ def test_every_command_explains_itself(presenter: Presenter, command: str) -> No
     assert shown.code == 0
     text = _plain(shown.out)
     assert f"Usage: presenter {command}" in text
+    assert COMMANDS[command] in text
     for option in re.findall(r"--[a-z-]+", text):
         described = re.search(rf"{option}(?: [A-Z]+| <[a-z]+>)? (?:\[required\] )?\S+ \S+", text)
         assert described, f"{option} says nothing"

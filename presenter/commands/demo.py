@@ -1,195 +1,40 @@
-"""The demo: the whole system on one machine, with real data flowing through every real part of it."""
+"""`presenter demo`: the whole system on this machine. What it brings up is in `showcase`."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import secrets
-import shlex
-import socket
-import sysconfig
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import SecretStr
-from rich.console import Console
+import typer
 
-from presenter import app as service
-from presenter.access.identity import token_for
-from presenter.cache import migration
-from presenter.cache.pool import Address, Pool
-from presenter.cache.writer import Writer
-from presenter.commands.embedded import EmbeddedPostgres
-from presenter.commands.guide import Guide, Login, progress_bar, show, show_progress, show_sandbox
-from presenter.config import ClusterSettings, Settings
-from presenter.errors import ConfigError
-from presenter.http.server import listen
-from presenter.sandbox import ManifestError, Sandbox, fill, load_directory
-
-ADMIN = ("admin", "system:masters")
-DEVELOPER = ("alice", "devs")
-TOKEN_TTL = timedelta(hours=12)
+from presenter.commands.process import read_settings, run_until_done
 
 
-async def run(
-    settings: Settings, *, port: int | None, objects: int, data_dir: Path | None, kubeconfig: Path | None
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the service. Default: PORT, or a free one if it is taken."),
+    ] = None,
+    objects: Annotated[int, typer.Option(min=0, help="Number of objects in the sandbox cluster.")] = 500,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Where to keep the database. Default: nowhere, it goes with the demo."),
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            resolve_path=True,
+            help="Watch the cluster of this kubeconfig instead of a sandbox.",
+        ),
+    ] = None,
 ) -> None:
-    """Bring everything up, tell what to try, and go on until cancelled; then take everything down.
+    """Bring up the whole system on this machine: sandbox cluster, PostgreSQL, watchers and service. Ctrl-C ends it.
 
-    Raises ConfigError when something it was told to use is not there.
+    Prints a token, lines to paste, and how to see a change of the cluster arrive.
     """
-    console = Console(highlight=False)
-    key = settings.auth.sign_key or SecretStr(secrets.token_hex(32))
-    settings = replace(settings, auth=settings.auth.model_copy(update={"sign_key": key}))
-    async with AsyncExitStack() as stack:
-        listener = stack.enter_context(_listen(console, port, settings.http.port))
-        directory = stack.enter_context(_directory(data_dir))
-        with console.status("Starting PostgreSQL …"):
-            address = await stack.enter_async_context(_postgres(directory / "postgresql"))
-        pool = await Pool.open(address, size=2, command_timeout=60)
-        stack.push_async_callback(pool.close)
-        sandbox = None
-        if kubeconfig is None:
-            sandbox = await stack.enter_async_context(_sandbox(console, directory / "kubeconfig", objects))
-            kubeconfig = directory / "kubeconfig"
-        cluster = _cluster(settings.cluster, kubeconfig, named="sandbox" if sandbox else None)
-        if sandbox is not None:
-            await _open_cluster(pool, cluster, sandbox)
-        guide = Guide(
-            url=f"http://127.0.0.1:{listener.getsockname()[1]}",
-            admin=_login(settings, *ADMIN, directory / "token"),
-            developer=_login(settings, *DEVELOPER, directory / "token-developer") if sandbox else None,
-            hours=TOKEN_TTL.total_seconds() / 3600,
-            kubeconfig=kubeconfig,
-            cluster_url=sandbox.url if sandbox else None,
-            environment=directory / "environment",
-        )
-        _write_secret(guide.environment, _environment(guide, key, directory))
-        async with asyncio.TaskGroup() as tasks:
-            settings = replace(settings, cluster=cluster)
-            tasks.create_task(service.run(settings, address, watch=True, serve=True, listener=listener))
-            await show_progress(console, pool)
-            await show(console, pool, guide)
+    from presenter.commands.showcase import bring_up  # takes two seconds, which --help need not wait for
 
-
-async def run_sandbox(*, port: int, directories: Sequence[Path], objects: int, kubeconfig_out: Path | None) -> None:
-    """Run the sandbox API alone until cancelled.
-
-    Raises ConfigError when the port is taken, a manifest cannot be loaded or the kubeconfig cannot be written.
-    """
-    console = Console(highlight=False)
-    sandbox = Sandbox(port=port)
-    try:
-        for directory in directories:
-            console.print(f"{load_directory(sandbox.cluster, directory)} objects loaded from {directory}")
-    except (ManifestError, OSError) as error:
-        raise ConfigError(f"--load: {error}") from error
-    if objects or not directories:
-        await asyncio.to_thread(fill, sandbox.cluster, objects)
-    with _blaming("--port", port):
-        await sandbox.start()
-    try:
-        if kubeconfig_out is not None:
-            with _blaming("--kubeconfig-out", kubeconfig_out):
-                sandbox.write_kubeconfig(kubeconfig_out)
-        show_sandbox(console, sandbox.url, kubeconfig_out)
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await sandbox.stop()
-
-
-# -- the parts -------------------------------------------------------------------------------------------------------
-
-
-def _listen(console: Console, asked: int | None, usual: int) -> socket.socket:
-    """On the port that was asked for, else on the usual one, or on any that is free when that is taken."""
-    if asked is not None:
-        return listen(asked, named="--port")
-    try:
-        return listen(usual)
-    except ConfigError:
-        console.print(f"Port {usual} is taken: another one is used.")
-        return listen(0)
-
-
-@contextlib.contextmanager
-def _directory(data_dir: Path | None) -> Iterator[Path]:
-    """Where the demo keeps what it makes; without a place of its own, everything goes at the end."""
-    if data_dir is not None:
-        with _blaming("--data-dir", data_dir):
-            data_dir.mkdir(parents=True, exist_ok=True)
-        yield data_dir.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="presenter-demo-", ignore_cleanup_errors=True) as directory:
-        yield Path(directory)
-
-
-@asynccontextmanager
-async def _postgres(directory: Path) -> AsyncIterator[Address]:
-    postgres = await EmbeddedPostgres.start(directory)
-    try:
-        await migration.migrate(postgres.address())
-        yield postgres.address()
-    finally:
-        await postgres.stop()
-
-
-@asynccontextmanager
-async def _sandbox(console: Console, kubeconfig: Path, objects: int) -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox()
-    with progress_bar(console) as progress:
-        bar = progress.add_task("Filling the sandbox cluster", total=objects)
-        await asyncio.to_thread(
-            fill, sandbox.cluster, objects, on_progress=lambda done: progress.update(bar, completed=done)
-        )
-    async with sandbox:
-        sandbox.write_kubeconfig(kubeconfig)
-        yield sandbox
-
-
-def _cluster(settings: ClusterSettings, kubeconfig: Path, named: str | None) -> ClusterSettings:
-    return settings.model_copy(update={"kubeconfig": str(kubeconfig), "name": settings.name or named})
-
-
-async def _open_cluster(pool: Pool, cluster: ClusterSettings, sandbox: Sandbox) -> None:
-    """See to it that what a kept database knows of an earlier sandbox does not pass for this one's."""
-    assert cluster.name is not None  # a sandbox always gets one
-    await Writer(pool, cluster.name).open_cluster(sandbox.cluster.uid, cluster.watch)
-
-
-@contextlib.contextmanager
-def _blaming(option: str, value: object) -> Iterator[None]:
-    """What the operating system refuses is told as a mistake in an option."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"{option} is {str(value)!r}, which cannot be used: {error.strerror}") from error
-
-
-def _login(settings: Settings, user: str, group: str, file: Path) -> Login:
-    """Sign a token and keep it in a file."""
-    token = token_for(settings.auth, user, [group], TOKEN_TTL)
-    _write_secret(file, token)
-    return Login(user, group, token, file)
-
-
-def _environment(guide: Guide, key: SecretStr, directory: Path) -> str:
-    """What a shell has to source, for the examples of the documentation to run in it as they stand."""
-    variables = {
-        "PRESENTER": guide.url,
-        "TOKEN": guide.admin.token,
-        "SIGN_KEY": key.get_secret_value(),
-        "KUBECONFIG": str(guide.kubeconfig),
-        "DATA_DIR": str(directory / "postgresql"),
-    }
-    lines = [f'export PATH={shlex.quote(sysconfig.get_path("scripts"))}:"$PATH"', "unset DB_HOST"]
-    return "\n".join([*lines, *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()), ""])
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+    settings = read_settings(quiet=True)
+    run_until_done(bring_up(settings, port=port, objects=objects, data_dir=data_dir, kubeconfig=kubeconfig))

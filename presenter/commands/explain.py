@@ -5,32 +5,79 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from presenter.access.authorizer import Decision, RbacAuthorizer, decide
-from presenter.access.identity import Identity
+from presenter.access.identity import AUTHENTICATED, Identity
 from presenter.access.rules import RulesOfClusters
-from presenter.api.parameters import parse_list_query
-from presenter.api.resources import forbidden, page_query
-from presenter.api.selection import select
+from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.explain import Explained, explain_page
-from presenter.cache.pool import Pool
+from presenter.cache.pages import PLANNING
+from presenter.cache.pool import Address, Pool
 from presenter.cache.query import Query
 from presenter.cache.scope import EVERYTHING
+from presenter.commands.database import database
+from presenter.commands.process import read_settings, run_until_done
 from presenter.config import Settings
+from presenter.errors import ConfigError
 
 _LONGEST_VALUE = 200
+"""Characters of a value that are shown."""
+_LONGEST_STATEMENT = 600.0
+"""Seconds that a statement may take."""
 
 
-async def explain(
+def explain(
+    query: Annotated[
+        str, typer.Argument(help="Query string, as for GET /resources: 'group=apps&namespace=*&limit=5'.")
+    ],
+    analyze: Annotated[bool, typer.Option("--analyze", help="Show PostgreSQL's plans: EXPLAIN (ANALYZE).")] = False,
+    user: Annotated[str, typer.Option(help="Name of the user. Default: somebody who may see everything.")] = "",
+    group: Annotated[list[str] | None, typer.Option(help="Group of the user; may be repeated.")] = None,
+) -> None:
+    """Tell how a page is read: which indexes are scanned, how far, and why; and the statements.
+
+    These are shown with their values. The page is read for that, from the database that pages are served from. A query
+    string with a cursor needs the key that signed it.
+    """
+    if group and not user:
+        raise ConfigError("--group is given without --user: name the user, too")
+    settings = read_settings(quiet=True)
+    if user and settings.access.authorizer != "rbac":
+        raise ConfigError("AUTHORIZER is sar: who may see what is not in the database, so that --user tells nothing")
+    identity = Identity(user, frozenset(group or ()) | {AUTHENTICATED}) if user else None
+    run_until_done(_print_explanation(settings, query, identity, analyze=analyze))
+
+
+async def _print_explanation(
+    settings: Settings, query_string: str, identity: Identity | None, *, analyze: bool
+) -> None:
+    reading = Address.for_reading(settings.database)
+    async with (
+        database(settings.database) as address,
+        Pool.opened(reading or address, size=1, command_timeout=_LONGEST_STATEMENT, **PLANNING) as pool,
+    ):
+        await schema.check(pool)
+        for line in await _explain(pool, settings, query_string, identity, analyze=analyze):
+            typer.echo(line)
+
+
+async def _explain(
     pool: Pool, settings: Settings, query_string: str, identity: Identity | None, *, analyze: bool
 ) -> Iterator[str]:
     """The lines to print. Without an identity: for somebody who may see everything.
 
     Raises what the service would answer with: BadRequest, Forbidden, NotFound, Unavailable.
     """
+    # Half a second's worth, which --help need not wait for.
+    from presenter.api.parameters import parse_list_query
+    from presenter.api.resources import forbidden, page_query
+    from presenter.api.selection import select
+
     before, _, after = query_string.partition("?")
     parameters = parse_list_query((query_string if "=" in before else after or before).encode(errors="surrogateescape"))
     reader = CatalogReader(pool)

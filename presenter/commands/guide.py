@@ -19,7 +19,7 @@ from presenter.cache.scope import ScanRange
 from presenter.resource import RBAC_GROUP, ResourceType
 
 SHOWN_TYPE = "panels.widgets.templates.krateo.io"
-_LOOKS_PER_SECOND = 5
+_READS_PER_SECOND = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ async def show_progress(console: Console, pool: Pool) -> None:
                 total=len(catalog.types) or None,
                 completed=sum(cached.synced for cached in catalog.types),
             )
-            await asyncio.sleep(1 / _LOOKS_PER_SECOND)
+            await asyncio.sleep(1 / _READS_PER_SECOND)
         types = len(catalog.types)
         progress.update(bar, description="Listing the cluster", total=types, completed=types)
 
@@ -101,18 +101,6 @@ async def show(console: Console, pool: Pool, guide: Guide) -> None:
         lines += _pages_to_ask_for(guide, example.type)
         lines += _change_to_make(guide, example.type, page.rows[0])
     _print(console, *lines, "", "Ctrl-C stops everything.")
-
-
-def show_sandbox(console: Console, url: str, kubeconfig: Path | None) -> None:
-    """Say how to use the sandbox API with kubectl."""
-    kubectl = f"kubectl --kubeconfig {kubeconfig}" if kubeconfig else f"kubectl --server {url}"
-    _print(
-        console,
-        f"Sandbox Kubernetes API on {url}",
-        f"{kubectl} api-resources",
-        f"{kubectl} get panels -A",
-        "Ctrl-C ends it, and forgets everything.",
-    )
 
 
 def _print(console: Console, *lines: str) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -18,15 +20,21 @@ from presenter.cache import schema
 from presenter.cache.catalog import Catalog, Cluster, read_catalog
 from presenter.cache.pool import Address, Pool
 from presenter.cache.report import report, report_of_failure
+from presenter.commands.database import existing_database
+from presenter.commands.process import read_settings, run_until_done
 from presenter.errors import Unavailable
 from presenter.resource import ALL_NAMESPACES
 
-INTERVAL = 1.0
-"""Seconds between looks."""
+_INTERVAL = 1.0
+"""Seconds between two reads of `--watch`."""
 
 _PATIENCE = timedelta(seconds=10)
-_WIDE = 100_000
-_NARROW = 120
+"""How long the database may take to answer."""
+
+_UNBOUNDED = 100_000
+"""Columns of what is no terminal: as many as a line takes."""
+_WIDE = 120
+"""Columns of a terminal in which there is room for every figure."""
 _DETAILS = ("CHECKPOINT", "EVENTS", "LISTS", "REPAIRS", "SANITISED")
 _COLOURS = {
     "live": "green",
@@ -40,7 +48,20 @@ _COLOURS = {
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
-async def show(find: Callable[[], Address], *, as_json: bool) -> None:
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each look.")] = False,
+) -> None:
+    """Tell how the cache stands: who watches which cluster, and how far behind each type is.
+
+    Reads the database, and nothing else. Without DB_HOST that is the embedded PostgreSQL under DATA_DIR, if it runs: it
+    is not started. Ends with 0 when the database could be read, whatever it says, and with 1 when not; --watch goes on.
+    """
+    find = partial(existing_database, read_settings(quiet=True).database)
+    run_until_done((_follow if watch else _show)(find, as_json=as_json))
+
+
+async def _show(find: Callable[[], Address], *, as_json: bool) -> None:
     """Print how the cache stands, in the database that `find` names.
 
     Raises DatabaseUnavailable, SchemaOutdated, ConfigError.
@@ -50,7 +71,7 @@ async def show(find: Callable[[], Address], *, as_json: bool) -> None:
     console.print(_json(report(catalog)) if as_json else _tables(catalog, console), soft_wrap=as_json)
 
 
-async def follow(find: Callable[[], Address], *, as_json: bool) -> None:
+async def _follow(find: Callable[[], Address], *, as_json: bool) -> None:
     """Show it again and again, until cancelled: in place on a terminal. What goes wrong is shown too, and tried again.
 
     Raises ConfigError.
@@ -68,7 +89,7 @@ async def follow(find: Callable[[], Address], *, as_json: bool) -> None:
                 put(_json(report(catalog)) if as_json else _tables(catalog, console))
             except Unavailable as error:
                 put(_json(report_of_failure(error)) if as_json else Text(error.message, style="red"))
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(_INTERVAL)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -87,7 +108,7 @@ async def _read(find: Callable[[], Address]) -> Catalog:
 def _console() -> Console:
     """As wide as the terminal; into a file or a pipe, as wide as it takes."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDE)
+    return console if console.is_terminal else Console(highlight=False, width=_UNBOUNDED)
 
 
 def _json(document: object) -> Text:
@@ -103,7 +124,7 @@ def _tables(catalog: Catalog, console: Console) -> Group:
 def _cluster(cluster: Cluster, catalog: Catalog, console: Console) -> Iterator[RenderableType]:
     watches = [(cached, watch) for cached, watch in catalog.watches if cached.cluster == cluster.name]
     restricted = any(watch.namespace != ALL_NAMESPACES for _, watch in watches)
-    detailed = console.width >= _NARROW
+    detailed = console.width >= _WIDE
     table = Table(box=None, pad_edge=False)
     table.add_column("TYPE", overflow="fold")
     if restricted:

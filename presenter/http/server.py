@@ -88,11 +88,11 @@ def _as_many_as_can_be_open(connections: int) -> int:
 
 
 async def serve_until_cancelled(
-    application: Callable[..., Any], listener: socket.socket, grace: int, most: int, most_idle: int
+    application: Callable[..., Any], listener: socket.socket, *, grace: int, most: int, most_idle: int
 ) -> None:
     """Serve until cancelled, then let the requests under way finish, within `grace` seconds.
 
-    There are at most so many connections, and at most so many of them idle.
+    There are at most `most` connections, and at most `most_idle` of them are idle.
     """
     connections = Connections(_as_many_as_can_be_open(most), most_idle)
     config = uvicorn.Config(

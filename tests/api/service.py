@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -167,7 +167,13 @@ async def serving(
     )
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(
-        app.run(settings, address, watch=cluster is not None, serve=serve, on_listening=listening.set_result)
+        app.run(
+            settings,
+            nullcontext(address),
+            watch=cluster is not None,
+            serve=serve,
+            on_listening=listening.set_result,
+        )
     )
     either: list[asyncio.Future[Any]] = [listening, running]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from presenter.app import PAGE_CONNECTIONS
 from presenter.cache import memory
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.errors import DatabaseBusy
 from presenter.http import connection
-from presenter.serving import CONNECTIONS
 from tests.api.service import Reply, Service, serving
 from tests.api.world import PANELS, WIDGETS, first_list
 from tests.eventually import eventually
@@ -97,13 +97,13 @@ async def received(caller: socket.socket, size: int = 12) -> bytes:
 
 
 async def test_more_than_is_taken_on_is_told_to_come_again(filled: Address, pool: Pool) -> None:
-    most = CONNECTIONS + 2  # of whom two wait for a connection
+    most = PAGE_CONNECTIONS + 2  # of whom two wait for a connection
     async with serving(filled, max_inflight=most, query_timeout=MINUTE) as service:
         assert (await small(service)).names == ["small"]
         uid = (await small(service)).items[0]["global_uid"]
         async with locked(pool):
             taken_on = [asyncio.create_task(small(service)) for _ in range(most)]
-            await eventually(partial(waiting, pool), CONNECTIONS.__eq__)
+            await eventually(partial(waiting, pool), PAGE_CONNECTIONS.__eq__)
             post = {"group": WIDGETS, "name": "small"}
             for reply in await asyncio.gather(small(service), service.post(post), service.detail(uid)):
                 assert "MAX_INFLIGHT" in reply.failure(429)
@@ -167,11 +167,11 @@ async def test_the_query_of_a_caller_who_leaves_is_cancelled(filled: Address, po
 
 
 async def test_a_caller_who_leaves_the_queue_makes_room(filled: Address, pool: Pool) -> None:
-    async with serving(filled, max_inflight=CONNECTIONS + 1, query_timeout=MINUTE) as service:
+    async with serving(filled, max_inflight=PAGE_CONNECTIONS + 1, query_timeout=MINUTE) as service:
         assert (await small(service)).code == 200
         async with locked(pool):
-            taken_on = [asyncio.create_task(small(service)) for _ in range(CONNECTIONS)]
-            await eventually(partial(waiting, pool), CONNECTIONS.__eq__)
+            taken_on = [asyncio.create_task(small(service)) for _ in range(PAGE_CONNECTIONS)]
+            await eventually(partial(waiting, pool), PAGE_CONNECTIONS.__eq__)
             async with connected(service) as caller:
                 await ask(service, caller)
                 await eventually(partial(small, service), lambda reply: reply.code == 429)
@@ -212,7 +212,7 @@ async def test_callers_who_read_slowly_hold_no_connection_to_the_database(filled
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
     )
-    async with serving(filled, MAX_INFLIGHT_BYTES="1Gi") as service, _many(service, CONNECTIONS + 2) as callers:
+    async with serving(filled, MAX_INFLIGHT_BYTES="1Gi") as service, _many(service, PAGE_CONNECTIONS + 2) as callers:
         for caller in callers:  # one after the other: the page has been read when its first byte comes
             await ask(service, caller, LARGE_PAGE)
             assert await received(caller) == b"HTTP/1.1 200"

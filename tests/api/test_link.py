@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
-from presenter.serving import CONNECTIONS
 from tests.api.service import serving
 from tests.api.world import PANELS, WIDGETS, first_list
 from tests.link import distant
@@ -41,7 +41,7 @@ async def test_pages_come_as_fast_as_the_link_lets_them(database: Address, write
     await first_list(writer, panels, make_object("one"))
     await writer.discovered()
     async with distant(database, ROUND_TRIP) as address:
-        async with Pool.opened(address, size=CONNECTIONS) as pool:
+        async with Pool.opened(address, size=PAGE_CONNECTIONS) as pool:
 
             async def statement() -> None:
                 async with pool.connection() as connection:

@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
+from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
 from presenter.observability import PHASES
-from presenter.serving import CONNECTIONS
 from tests.api.service import Reply, Service, serving
 from tests.api.test_guards import filled, locked, waiting
 from tests.api.test_health import samples
@@ -63,8 +63,8 @@ async def test_the_wait_for_a_connection_is_told_apart_from_the_query(filled: Ad
         small = partial(service.page, group=WIDGETS, name="small")
         await small()
         async with locked(pool):
-            first = [asyncio.create_task(small()) for _ in range(CONNECTIONS)]
-            await eventually(partial(waiting, pool), CONNECTIONS.__eq__)
+            first = [asyncio.create_task(small()) for _ in range(PAGE_CONNECTIONS)]
+            await eventually(partial(waiting, pool), PAGE_CONNECTIONS.__eq__)
             last = asyncio.create_task(small())
             await eventually(partial(queued, service), bool)
             async with pool.connection() as connection:
@@ -74,7 +74,7 @@ async def test_the_wait_for_a_connection_is_told_apart_from_the_query(filled: Ad
             assert timing(reply)["wait"] < timing(reply)["query"]
         assert timing(await last)["wait"] >= 300
         assert (await samples(service, f"{PHASE}sum"))[("wait",)] >= 0.3
-        assert (await samples(service, f"{PHASE}sum"))[("query",)] >= 0.3 * CONNECTIONS
+        assert (await samples(service, f"{PHASE}sum"))[("query",)] >= 0.3 * PAGE_CONNECTIONS
 
 
 async def test_phases_rows_bytes_and_errors_are_counted(filled: Address) -> None:

@@ -10,7 +10,7 @@ import pytest
 import presenter
 from presenter.api.declarations import parameters_of
 from presenter.api.parameters import DetailParameters, ListParameters
-from presenter.commands.settings_reference import settings_reference
+from presenter.commands.settings import settings_reference
 from presenter.config import variables
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ def _run(program: str) -> list[str]:
 
 def test_neither_models_nor_apis_are_imported_to_watch() -> None:
     loaded = _run(
-        "import sys, presenter.commands.main, presenter.app, presenter.watching\n"
+        "import sys, presenter.kube.supervisor\n"
         "print(*(name for name in sys.modules if name.startswith('kubernetes_asyncio')))"
     )
     assert "kubernetes_asyncio.client.api_client" in loaded
@@ -37,9 +37,3 @@ def test_it_does_not_matter_who_was_first() -> None:
         "import presenter.kube.login as login\n"
         "print(client.V1Pod.__name__, client.ApiClient is login.ApiClient)"
     ) == ["V1Pod", "True"]
-
-
-def test_serving_and_watching_do_not_import_what_only_migrations_and_tokens_need() -> None:
-    loaded = _run("import sys, presenter.commands.main, presenter.app, presenter.watching\nprint(*sys.modules)")
-    assert "starlette" in loaded
-    assert not {"sqlalchemy", "alembic", "jwt", "cryptography", "fastapi"} & set(loaded)

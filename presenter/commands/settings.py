@@ -1,4 +1,4 @@
-"""The settings as Markdown tables: the part of docs/configuration.md that is generated, by `scripts/docs`."""
+"""`presenter settings`: the environment variables that are read, as a list and as the tables of the documentation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from datetime import timedelta
 from inspect import getdoc
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+import typer
 from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -27,8 +28,19 @@ _KINDS: dict[Any, str] = {
 }
 
 
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/configuration.md.")] = False,
+) -> None:
+    """List the environment variables this program reads, with their defaults."""
+    if markdown:
+        typer.echo(settings_reference(), nl=False)
+        return
+    for name, (default, description) in variables().items():
+        typer.echo(f"{name:18} {description}" + (f" [default: {default}]" if default else ""))
+
+
 def settings_reference() -> str:
-    """A section for each group of settings, with a table of its variables."""
+    """The settings in Markdown, as docs/configuration.md has them: a table of variables for each group."""
     return "\n".join(line for group in GROUPS for line in _section(getdoc(group) or "", group.model_fields.values()))
 
 
