@@ -105,7 +105,7 @@ async def run(
             await wait_until_ready(reading, patience, through_pooler=True)
 
         control = await stack.enter_async_context(
-            Pool.reading(reading, "aside", CONTROL_CONNECTIONS, settings.database.query_timeout)
+            Pool.reading(reading, "control", CONTROL_CONNECTIONS, settings.database.query_timeout)
         )
         await schema.check(control)
         catalog = CatalogReader(control)

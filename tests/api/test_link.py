@@ -1,4 +1,4 @@
-"""A database far away: what is read aside of pages holds none of them up."""
+"""A database far away: what is read beside pages holds none of them up."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def test_who_uses_connections_and_who_waits_for_them(system: System, datab
     assert (await service.get("/resources", **QUERY)).status == 200
     before = await values(service)
     assert before("presenter_database_connections_max", pool="pages") == 6
-    assert before("presenter_database_connections_max", pool="aside") == 2
+    assert before("presenter_database_connections_max", pool="control") == 2
     async with asyncio.TaskGroup() as tasks, locked(database):
         asked = [tasks.create_task(service.get("/resources", **QUERY)) for _ in range(10)]
         await until(
