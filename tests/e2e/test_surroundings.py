@@ -40,7 +40,11 @@ async def proxy() -> AsyncIterator[tuple[str, list[str]]]:
         host, _, port = target.partition(":")
         there_reader, there_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
-        await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer), return_exceptions=True)
+        try:
+            await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer), return_exceptions=True)
+        finally:
+            for end in (writer, there_writer):
+                end.close()
 
     server = await asyncio.start_server(connect, "127.0.0.1", 0)
     try:

@@ -48,13 +48,13 @@ def upgrade() -> None:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of the program: its number, and the variables by which its code is found."""
+    """A version of the program: its number, and the variables by which its code is found when it is not this one."""
 
     number: str
     variables: dict[str, str]
 
 
-OLD = Version(package.__version__, {"PYTHONPATH": str(Path(package.__file__).parents[1])})
+OLD = Version(package.__version__, {})
 
 
 @pytest.fixture
