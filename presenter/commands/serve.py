@@ -24,7 +24,7 @@ def serve(
         return
     from presenter import app  # takes a second, which --help need not wait for
     from presenter.commands.database import migrated_database
-    from presenter.commands.workers import Together, inherited
+    from presenter.commands.workers import RegistryOfWorkers, inherited
 
     run_until_done(
         app.run(
@@ -33,7 +33,7 @@ def serve(
             watch=False,
             serve=True,
             listener=None if listener is None else inherited(listener),
-            registry=None if metrics is None else Together(metrics),
+            registry=None if metrics is None else RegistryOfWorkers(metrics),
         ),
         settings.http.shutdown_grace.total_seconds(),
     )

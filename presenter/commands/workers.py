@@ -1,8 +1,9 @@
 """Several serving processes on one port: started here, replaced when they are killed, and ended together.
 
-One that is killed again and again, as by a limit of memory, is replaced ever later, and soon no more: then all end.
+One that is killed again and again, by a limit of memory for example, is replaced after ever longer pauses; the fifth
+time within a minute all are ended.
 
-What they measure they write to files that all of them read, so that each tells of all.
+They keep their metrics in files that all of them read, so that each answers `/metrics` for all.
 """
 
 from __future__ import annotations
@@ -26,24 +27,23 @@ from presenter.http.server import listen
 
 _PR_SET_PDEATHSIG = 1
 
+WINDOW, MOST_ENDS = 60.0, 5
+"""After so many ends within so many seconds a worker is not replaced any more."""
+DELAY = 1.0
+"""Seconds until a worker is replaced for the second time in that window, doubled each time; the first is at once."""
+
 log = structlog.get_logger(__name__)
 
 
-WINDOW, MOST_ENDS = 60.0, 5
-"""When a worker has been ended so often within so many seconds, another one would be, too."""
-DELAY = 1.0
-"""Seconds until the second in that time is replaced, and twice as many each time after that; the first is at once."""
-
-
 class WorkerFailed(PresenterError):
-    """A worker ended by itself, having said why, or was ended too often: so would the next one."""
+    """A worker has ended with an error of its own, or was killed too often: so would the next one."""
 
 
 async def supervise(listeners: Sequence[socket.socket]) -> None:
     """Keep a process of `presenter serve` accepting from each of the listening sockets, until cancelled.
 
-    Then these are closed, and they are asked to end, which they do within SHUTDOWN_GRACE. Raises WorkerFailed, and
-    ConfigError when there is nowhere to write what they measure.
+    Then the sockets are closed and the processes asked to end, which they do within SHUTDOWN_GRACE. Raises
+    WorkerFailed, and ConfigError when there is no directory for their metrics.
     """
     try:
         directory = tempfile.TemporaryDirectory(prefix="presenter-metrics-")
@@ -57,7 +57,7 @@ async def supervise(listeners: Sequence[socket.socket]) -> None:
 
 async def _keep(number: int, listener: socket.socket, metrics: str) -> None:
     port = listener.getsockname()[1]
-    ends: list[float] = []
+    ends: list[float] = []  # within the window, by time.monotonic
     while True:
         status = await _run(listener, metrics)
         if status > 0:
@@ -100,19 +100,19 @@ async def _run(listener: socket.socket, metrics: str) -> int:
 
 
 def inherited(descriptor: int) -> socket.socket:
-    """In a worker: the listening socket. From now on the worker ends when the one that started it does."""
+    """The listening socket of a worker, which from now on ends when the process that started it does."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     return socket.socket(fileno=descriptor)
 
 
-class Together(CollectorRegistry):
-    """In a worker: the metrics of all workers, and of those before them, from the directory where they write them."""
+class RegistryOfWorkers(CollectorRegistry):
+    """The metrics of all workers, past ones too, from the directory in which they keep them."""
 
     def __init__(self, metrics: str) -> None:
         super().__init__()
         self._of_all = MultiProcessCollector(None, metrics)  # type: ignore[no-untyped-call]  # as the library has it
 
     def collect(self) -> Iterable[Metric]:
-        """The sums; what is registered here is among them."""
+        """The sums over all workers, of which this is one."""
         metrics: Iterable[Metric] = self._of_all.collect()  # type: ignore[no-untyped-call]  # as the library has it
         return metrics

@@ -1,89 +1,92 @@
-"""The connections of a server: which are idle, on which a request arrives, which has to go when they are too many."""
+"""The open connections of a server, and which of them are closed when there are too many.
+
+A connection is idle, or receives a request, or answers one. An answer is never cut off for want of room.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-MOST_ARRIVING = 32 * 2**20
-"""Bytes of requests that have not come to their end, over all connections."""
+MAX_RECEIVING_BYTES = 32 * 2**20
+"""Bytes that all connections together may hold of requests that have not arrived whole."""
 
 
-class Guest(Protocol):
-    """A connection, as far as it can be ended."""
+class Closable(Protocol):
+    """How a connection is closed to make room."""
 
-    def leave(self) -> None:
-        """It is idle, and its place is wanted."""
+    def close_idle(self) -> None:
+        """Close it; it is idle."""
 
-    def give_up(self) -> None:
-        """Its request has been arriving for longest, and its place is wanted."""
+    def refuse_unfinished(self) -> None:
+        """Answer the request that is arriving on it with an error, and close it."""
 
-    def turn_away(self) -> None:
-        """It has just come, and there is no place for it."""
+    def refuse_new(self) -> None:
+        """Answer with an error that there is no room, and close it; it has just been opened."""
 
 
 class Connections:
-    """At most `most` of them, and at most `most_idle` on which nothing is asked: those go first that were idle longest.
+    """At most `most` connections, of which at most `most_idle` are idle.
 
-    Then those go whose request has been arriving for longest. Where neither are left, who comes is turned away: whoever
-    has asked is answered.
+    Beyond that the one is closed that has been idle for longest; where none is, the one whose request has been arriving
+    for longest; where all are answering, the new one is refused.
     """
 
     def __init__(self, most: int, most_idle: int) -> None:
         self._most = most
         self._most_idle = most_idle
-        self._all: set[Guest] = set()
-        self._idle: dict[Guest, None] = {}  # who has been for longest comes first
-        self._arriving: dict[Guest, int] = {}
-        self._bytes_arriving = 0
+        self._all: set[Closable] = set()
+        self._idle: dict[Closable, None] = {}  # the longest idle first
+        self._receiving: dict[Closable, int] = {}
+        self._bytes_receiving = 0
 
-    def opened(self, guest: Guest) -> None:
-        """One more, which is idle."""
-        self._all.add(guest)
+    def opened(self, connection: Closable) -> None:
+        """Count a new connection, which is idle."""
+        self._all.add(connection)
         while len(self._all) > self._most and self._idle:
-            self._oldest(self._idle).leave()
-        while len(self._all) > self._most and self._arriving:
-            self._oldest(self._arriving).give_up()
+            self._oldest(self._idle).close_idle()
+        while len(self._all) > self._most and self._receiving:
+            self._oldest(self._receiving).refuse_unfinished()
         if len(self._all) > self._most:
-            guest.turn_away()
+            connection.refuse_new()
         else:
-            self.is_idle(guest)
+            self.idle(connection)
 
-    def is_leaving(self, guest: Guest) -> None:
-        """It has had its last answer, and is kept for a moment, in which the caller may read it."""
-        self._all.add(guest)
-        self.is_idle(guest)
+    def lingering(self, connection: Closable) -> None:
+        """Count it as idle again: its last answer is written, and it stays for a moment in which that may be read."""
+        self._all.add(connection)
+        self.idle(connection)
         while len(self._all) > self._most and self._idle:
-            self._oldest(self._idle).leave()
+            self._oldest(self._idle).close_idle()
 
-    def closed(self, guest: Guest) -> None:
-        """It counts no more."""
-        self._all.discard(guest)
-        self._forget(guest)
+    def closed(self, connection: Closable) -> None:
+        """Count it no more."""
+        self._all.discard(connection)
+        self._forget(connection)
 
-    def is_idle(self, guest: Guest) -> None:
-        """Nothing is asked on it any more."""
-        self._forget(guest)
-        self._idle[guest] = None
+    def idle(self, connection: Closable) -> None:
+        """Note that no request is under way on it."""
+        self._forget(connection)
+        self._idle[connection] = None
         while len(self._idle) > self._most_idle:
-            self._oldest(self._idle).leave()
+            self._oldest(self._idle).close_idle()
 
-    def is_arriving(self, guest: Guest, size: int) -> None:
-        """So many bytes are held of a request that has not come to its end."""
-        self._idle.pop(guest, None)
-        self._bytes_arriving += size - self._arriving.get(guest, 0)
-        self._arriving[guest] = size
-        while self._bytes_arriving > MOST_ARRIVING:
-            self._oldest(self._arriving).give_up()
+    def receiving(self, connection: Closable, size: int) -> None:
+        """Note that it holds `size` bytes of a request that has not arrived whole."""
+        self._idle.pop(connection, None)
+        self._bytes_receiving += size - self._receiving.get(connection, 0)
+        self._receiving[connection] = size
+        while self._bytes_receiving > MAX_RECEIVING_BYTES:
+            self._oldest(self._receiving).refuse_unfinished()
 
-    def is_asking(self, guest: Guest) -> None:
-        """Its request has come, and is answered."""
-        self._forget(guest)
+    def answering(self, connection: Closable) -> None:
+        """Note that its request has arrived, and is being answered."""
+        self._forget(connection)
 
-    def _forget(self, guest: Guest) -> None:
-        self._idle.pop(guest, None)
-        self._bytes_arriving -= self._arriving.pop(guest, 0)
+    def _forget(self, connection: Closable) -> None:
+        self._idle.pop(connection, None)
+        self._bytes_receiving -= self._receiving.pop(connection, 0)
 
-    def _oldest(self, guests: dict[Guest, None] | dict[Guest, int]) -> Guest:
-        guest = next(iter(guests))
-        self.closed(guest)
-        return guest
+    def _oldest(self, connections: dict[Closable, None] | dict[Closable, int]) -> Closable:
+        connection = next(iter(connections))
+        self.closed(connection)
+        return connection

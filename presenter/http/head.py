@@ -1,7 +1,7 @@
-"""Heads of HTTP/1 requests: how large they may be, and request lines as callers mean them.
+"""Heads of HTTP/1 requests: how large they may be, and request lines that are repaired as their callers meant them.
 
-Framing is the parser's business, and this changes nothing that it depends on: of one line, whose end is where it was,
-the method's letter case and what stands in the query.
+Nothing changes where a line or the head ends, which the parser has to find as whatever forwarded the request did: only
+the letter case of the method, and what stands in the query.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 
 from presenter.errors import BadRequest, HeadersTooLarge, UriTooLong
 
-MOST_BYTES = 65_536
-"""Of a head, and of whatever surrounds the data of a body that comes in chunks."""
-MOST_HEADERS = 100
+MAX_BYTES = 65_536
+"""Of a head, and of the chunk sizes and trailers of a body."""
+MAX_HEADERS = 100
 
 END = b"\r\n\r\n"
 
@@ -25,10 +25,10 @@ _NO_REQUEST = "this is not an HTTP/1.1 request: it begins with no request line"
 
 
 def as_meant(head: bytes) -> bytes:
-    """A whole head as the parser takes it. Raises BadRequest, UriTooLong or HeadersTooLarge.
+    """A whole head in the form that the parser takes. Raises BadRequest, UriTooLong or HeadersTooLarge.
 
-    Callers concatenate queries without escaping them (snowplow): spaces and bytes beyond ASCII are escaped here, where
-    they stand behind the first `?`. Methods come in the letter case they were written in.
+    Some callers (snowplow) build queries without escaping them: spaces and bytes beyond ASCII after the first `?` are
+    escaped here. The method may come in any letter case.
     """
     check(head)
     if _PLAIN.match(head):
@@ -42,14 +42,14 @@ def as_meant(head: bytes) -> bytes:
 
 
 def check(head: bytes | bytearray) -> None:
-    """Raises what is wrong with as much of a head as there is: BadRequest, UriTooLong or HeadersTooLarge."""
+    """Check what has arrived of a head. Raises BadRequest, UriTooLong or HeadersTooLarge."""
     lines = head.count(b"\n")
-    if len(head) > MOST_BYTES:
+    if len(head) > MAX_BYTES:
         what, error = ("head", HeadersTooLarge) if lines else ("request line", UriTooLong)
-        raise error(f"the {what} of the request has more than {MOST_BYTES} bytes, which is what is allowed")
+        raise error(f"the {what} of the request has more than {MAX_BYTES} bytes, which is what is allowed")
     if lines != head.count(b"\r\n"):
         raise BadRequest("a line of the request's head ends in a line feed alone: allowed is CR LF")
-    if lines > MOST_HEADERS + 2:  # the request line, and the empty one at the end
-        raise HeadersTooLarge(f"the request has more than {MOST_HEADERS} headers, which is what is allowed")
+    if lines > MAX_HEADERS + 2:  # the request line, and the empty one at the end
+        raise HeadersTooLarge(f"the request has more than {MAX_HEADERS} headers, which is what is allowed")
     if not (head[:1].isalpha() if not lines else _PLAIN.match(head) or _AS_MEANT.match(head)):
         raise BadRequest(_NO_REQUEST)

@@ -1,4 +1,4 @@
-"""The HTTP server: where it listens, how many connections it has, and how it stops."""
+"""The HTTP server: where it listens, how many connections it takes, and how it stops."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from presenter.errors import ConfigError
 from presenter.http.connection import Connection
 from presenter.http.connections import Connections
 
-IDLE = 100
-"""Seconds a connection is kept for the next request: longer than Go's clients (90) and nginx (60) keep theirs."""
-STALLED = 60
-"""Seconds after which a client is cut off that acknowledges nothing of what the kernel has sent it."""
-KERNEL_BUFFER = 64 * 1024
-"""Bytes of an answer that the kernel takes, of which nobody keeps account but the pod's memory limit; and of a request.
+KEEP_ALIVE_TIMEOUT = 100
+"""Seconds that an idle connection is kept: longer than Go's clients (90) and nginx (60) keep theirs."""
+ACKNOWLEDGEMENT_TIMEOUT = 60
+"""Seconds after which the kernel drops a connection whose peer acknowledges nothing (TCP_USER_TIMEOUT)."""
+SOCKET_BUFFER = 64 * 1024
+"""Bytes that the kernel buffers of an answer, and of a request: only the pod's memory limit counts them.
 
-Linux doubles it. Left to itself, it takes up to 4 MiB of each.
+Linux doubles it. By default it takes up to 4 MiB of each.
 """
-FILES_BESIDE = 128
-"""Files that are open beside connections of callers: the program's own, and its connections to others."""
+OTHER_FILES = 128
+"""How many files may be open beside the connections of callers: the program's own, and its connections to others."""
 
 log = structlog.get_logger(__name__)
 
 
 def listen(port: int, named: str = "PORT", *, together: bool = False) -> socket.socket:
-    """A socket on all addresses, IPv6 and IPv4; `together` with others on the same port.
+    """A socket that listens on all addresses, IPv6 and IPv4; `together`: others may listen on the same port.
 
-    Raises ConfigError when the port is taken; `named` is the setting to blame.
+    Raises ConfigError, which names the setting `named`, when the port is taken.
     """
     try:
         if socket.has_dualstack_ipv6():
@@ -48,18 +48,18 @@ def listen(port: int, named: str = "PORT", *, together: bool = False) -> socket.
         raise ConfigError(f"{named} is {port}, which cannot be listened on: {error.strerror}") from error
     # The connections inherit it: without it, and without uvloop, every answer waits 40 ms for an acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED * 1000)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ACKNOWLEDGEMENT_TIMEOUT * 1000)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
     return listener
 
 
 def listen_together(port: int, count: int) -> list[socket.socket]:
-    """Sockets on one port over which the kernel spreads the connections: of one, the first to look would take all.
+    """As many sockets on one port, over which the kernel spreads the connections.
 
-    Raises ConfigError when the port is taken.
+    With one socket that all share, one process would accept most of them. Raises ConfigError when the port is taken.
     """
-    with listen(port) as alone:  # which it could not be where another service listens together with its own
+    with listen(port) as alone:  # fails where another service listens together with its own
         port = alone.getsockname()[1]
     return [listen(port, together=True) for _ in range(count)]
 
@@ -67,22 +67,22 @@ def listen_together(port: int, count: int) -> list[socket.socket]:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the command line's business: it cancels us."""
+        """Leave signals to the command, which cancels the server."""
         yield
 
 
-def _as_many_as_can_be_open(connections: int) -> int:
-    """So many connections, or as many as the limit of open files allows, which is raised as far as need be.
+def _within_file_limit(connections: int) -> int:
+    """This number of connections, or what the limit of open files (RLIMIT_NOFILE) allows, raised as far as possible.
 
-    Beyond it nothing could be accepted, nor could the database be connected to.
+    Beyond that limit nothing could be accepted, nor could the database be connected to.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_BESIDE
+    wanted = connections + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if soft < wanted:
-            connections = max(1, soft - FILES_BESIDE)
+            connections = max(1, soft - OTHER_FILES)
             log.warning("fewer connections than MAX_CONNECTIONS, by the limit of open files", connections=connections)
     return connections
 
@@ -94,7 +94,7 @@ async def serve_until_cancelled(
 
     There are at most `most` connections, and at most `most_idle` of them are idle.
     """
-    connections = Connections(_as_many_as_can_be_open(most), most_idle)
+    connections = Connections(_within_file_limit(most), most_idle)
     config = uvicorn.Config(
         application,
         http=partial(Connection, connections=connections),  # type: ignore[arg-type]  # it is called like a class
@@ -104,7 +104,7 @@ async def serve_until_cancelled(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=IDLE,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
         timeout_graceful_shutdown=grace,
     )
     server = _Server(config)

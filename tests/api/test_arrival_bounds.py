@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from presenter.cache.pool import Address
 from presenter.http import connection as connections
-from presenter.http import connections as places
+from presenter.http import connections as all_connections
 from tests.api.service import Service, serving
 from tests.api.world import WIDGETS, World
 from tests.eventually import eventually
@@ -192,7 +192,7 @@ async def test_requests_that_come_together_are_answered_in_turn(opened: Dial, wo
 
 async def test_more_requests_at_once_than_are_held_are_not_answered(opened: Dial, service: Service) -> None:
     stream = await opened(service)
-    count = 2 * connections.MOST_PIPELINED // len(BAIT)
+    count = 2 * connections.MAX_PIPELINED_BYTES // len(BAIT)
     with suppress(ConnectionError):
         stream[1].write((BAIT + b"\r\n") * count)
     answers = (await asyncio.wait_for(stream[0].read(), 20)).count(b"HTTP/1.1 200")
@@ -257,7 +257,7 @@ async def test_those_that_were_idle_longest_go_first(opened: Dial, narrow: Servi
 async def test_who_has_asked_is_answered_and_who_has_not_is_told_to_come_again(
     opened: Dial, database: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LINGERING", 0.2)
+    monkeypatch.setattr(connections, "LINGERING_TIMEOUT", 0.2)
     async with serving(database, MAX_CONNECTIONS="2", MAX_IDLE_CONNECTIONS="2") as service:
         token = service.authorization["Authorization"].encode()
         begin = b"POST /resources HTTP/1.1\r\n%sAuthorization: %s\r\nContent-Length: 1\r\n\r\n" % (HOST, token)
@@ -285,7 +285,7 @@ async def _turned_away(opened: Dial, service: Service) -> tuple[int, str] | None
 async def test_requests_that_do_not_come_whole_hold_no_more_than_they_may(
     opened: Dial, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "MOST_ARRIVING", 3 * 50_100)
+    monkeypatch.setattr(all_connections, "MAX_RECEIVING_BYTES", 3 * 50_100)
     streams = [await opened(service) for _ in range(6)]
     for stream in streams:
         stream[1].write(BAIT + b"x: " + b"y" * 50_000)

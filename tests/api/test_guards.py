@@ -262,7 +262,7 @@ async def _many(service: Service, count: int) -> AsyncIterator[list[socket.socke
 async def test_a_caller_who_takes_too_little_is_cut_off(
     filled: Address, monkeypatch: pytest.MonkeyPatch, rate: int
 ) -> None:
-    monkeypatch.setattr(connection, "PACE", 0.5)
+    monkeypatch.setattr(connection, "RATE_WINDOW", 0.5)
     async with serving(filled) as service, connected(service) as caller:
         await ask(service, caller, LARGE_PAGE)
         assert await received(caller) == b"HTTP/1.1 200"
@@ -277,8 +277,8 @@ async def test_a_caller_who_takes_too_little_is_cut_off(
 async def test_a_caller_who_reads_as_fast_as_must_be_is_not_cut_off(
     filled: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PACE", 0.2)
-    monkeypatch.setattr(connection, "SLOWEST", 10_000)
+    monkeypatch.setattr(connection, "RATE_WINDOW", 0.2)
+    monkeypatch.setattr(connection, "MIN_RATE", 10_000)
     size = 0
     async with serving(filled) as service, connected(service) as caller:
         await ask(service, caller, LARGE_PAGE)
@@ -292,8 +292,8 @@ async def test_a_caller_who_reads_as_fast_as_must_be_is_not_cut_off(
 
 
 async def test_when_others_wait_an_answer_must_be_read_faster(filled: Address, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PACE", 0.5)
-    monkeypatch.setattr(connection, "SLOWEST", 0)
+    monkeypatch.setattr(connection, "RATE_WINDOW", 0.5)
+    monkeypatch.setattr(connection, "MIN_RATE", 0)
     few = serving(filled, MAX_INFLIGHT_BYTES="30Mi", MAX_PAGE_BYTES="20Mi")
     async with few as service, connected(service) as caller:
         await ask(service, caller, LARGE_PAGE)
@@ -323,7 +323,7 @@ async def _is_held(port: int) -> bool:
 async def test_a_request_that_does_not_come_in_time_is_not_waited_for(
     service: Service, monkeypatch: pytest.MonkeyPatch, said: bytes, answer: bytes
 ) -> None:
-    monkeypatch.setattr(connection, "ARRIVAL", 0.3)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT", 0.3)
     token = f"Authorization: {service.authorization['Authorization']}".encode()
     async with connected(service) as caller:
         await asyncio.get_running_loop().sock_sendall(caller, said.replace(b"TOKEN", token))
@@ -334,7 +334,7 @@ async def test_a_request_that_does_not_come_in_time_is_not_waited_for(
 
 
 async def test_a_connection_is_kept_between_requests(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "ARRIVAL", 0.3)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT", 0.3)
     async with connected(service) as watched, connected(service) as caller:
         await ask(service, caller, "/livez")
         assert await received(caller, 4096)

@@ -104,7 +104,7 @@ def test_a_query_does_not_hold_the_end_of_a_line(target: str) -> None:
 
 
 def test_as_many_headers_as_are_allowed() -> None:
-    lines = [f"x-{number}: y" for number in range(head.MOST_HEADERS)]
+    lines = [f"x-{number}: y" for number in range(head.MAX_HEADERS)]
     whole = "\r\n".join(["GET / HTTP/1.1", *lines, "", ""]).encode()
     assert head.as_meant(whole) is whole
     with pytest.raises(HeadersTooLarge, match="100 headers"):
@@ -112,13 +112,13 @@ def test_as_many_headers_as_are_allowed() -> None:
 
 
 def test_as_many_bytes_as_are_allowed() -> None:
-    whole = line(f"GET /?{'a' * (head.MOST_BYTES - len(line('GET /? HTTP/1.1')))} HTTP/1.1")
-    assert len(whole) == head.MOST_BYTES
+    whole = line(f"GET /?{'a' * (head.MAX_BYTES - len(line('GET /? HTTP/1.1')))} HTTP/1.1")
+    assert len(whole) == head.MAX_BYTES
     assert head.as_meant(whole) is whole
     with pytest.raises(HeadersTooLarge, match="65536 bytes"):
         head.check(whole + b"a")
     with pytest.raises(UriTooLong, match="65536 bytes"):
-        head.check(b"GET /?" + b"a" * head.MOST_BYTES)
+        head.check(b"GET /?" + b"a" * head.MAX_BYTES)
 
 
 @given(st.integers(0, 200))
