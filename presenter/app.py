@@ -2,9 +2,9 @@
 
     Kubernetes API → kube → cache → PostgreSQL → cache → access → api → caller
 
-The two sides, which watch and which serve, never call each other: each has its own connections, and they meet in the
-database. What only one of them needs is imported where that is built: whoever only watches is spared the libraries of
-cryptography, whoever only serves the Kubernetes client.
+The two sides, watching and serving, never call each other: each has its own connections, and they meet in the database.
+Libraries that only one side needs are imported where that side is built, for the memory they take: a process that only
+watches does without cryptography, one that only serves without the Kubernetes client.
 """
 
 from __future__ import annotations
@@ -57,14 +57,15 @@ if TYPE_CHECKING:
     from presenter.kube.client import KubeClient
 
 PAGE_CONNECTIONS = 6
-"""Connections that pages are read on."""
+"""Connections to the database on which a process reads pages."""
 CONTROL_CONNECTIONS = 2
-"""Connections for what must not wait behind pages: the catalog, and the news that it has changed."""
+"""Connections for what must not wait behind pages: reading the catalog, and hearing that it has changed."""
 WRITER_CONNECTIONS = 4
+"""Connections for the lease, the writer, and comparisons."""
 IDLE_IN_TRANSACTION_TIMEOUT = "5s"
-"""How long a writer that is paused or cut off in the middle of a transaction holds up the others."""
+"""After this PostgreSQL ends a transaction whose process is paused or cut off, and others may write."""
 SHORTEST_SAFE_KEY = 32
-"""Bytes of a key for HS256, by RFC 7518 §3.2."""
+"""Bytes that a key for HS256 has at least, by RFC 7518 §3.2."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,13 +82,13 @@ async def run(
 ) -> None:
     """Watch the cluster, serve its cache, or both, until cancelled; then finish what was begun.
 
-    `database` is where the cache is, for as long as this runs. `listener` is where to answer, for those who have taken
-    a port already; without it that is PORT. It is closed. `registry` has the metrics to tell, for those who tell of
-    more than this process. `on_listening` is called with the port.
+    `database` gives the address of the primary, and is held open as long as this runs. `listener` is the socket to
+    answer on, which is closed in the end; without one, PORT is listened on. `registry` has the metrics of `/metrics`;
+    without one, those of this process are registered. `on_listening` is called with the port.
 
     Raises ConfigError, DatabaseUnavailable or SchemaOutdated when it cannot start.
     """
-    # What is wrong with a setting is said before anything is started or waited for.
+    # Settings that may be wrong come first, before anything is started or waited for.
     patterns = WatchPatterns(settings.cluster.watch)
     replicas = Address.for_reading(settings.database) if serve else None
     keys = _keys(settings.auth) if serve else None
@@ -141,7 +142,8 @@ async def run(
 
 
 def _process_registry() -> CollectorRegistry:
-    # They are one more series for each, that Prometheus has no use for.
+    """What a process tells of itself and of its pools."""
+    # The time at which a counter was created would be one more series for each, which Prometheus has no use for.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # as the library has it
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -167,7 +169,7 @@ def _tracing(settings: LogSettings) -> AbstractContextManager[Trace | None]:
 async def _watching(
     settings: Settings, patterns: WatchPatterns, address: Address, registry: CollectorRegistry
 ) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
-    """What watches the cluster, whenever this process is the one to do so, until cancelled."""
+    """What runs until cancelled: it waits for the lease, and watches the cluster as long as it holds it."""
     from presenter.kube.supervisor import Supervisor
 
     for metric in (*OF_WRITING, *OF_INGEST):
@@ -242,7 +244,7 @@ async def _serving(
     catalog: CatalogReader,
     registry: CollectorRegistry,
 ) -> AsyncIterator[tuple[Resources, Pool]]:
-    """What answers for resources, and the connections on which it reads pages."""
+    """The endpoints of `/resources`, and the pool on which they read pages."""
     from presenter.api.resources import Resources
 
     for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:

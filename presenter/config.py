@@ -165,7 +165,7 @@ class LogSettings(_Group):
 
 
 class MetricsSettings(_Group):
-    """Who is told how it stands."""
+    """Who may read `/metrics` and `/readyz` in full."""
 
     token: SecretStr | None = Field(
         None,

@@ -55,7 +55,7 @@ class Guide:
 
 
 def progress_bar(console: Console) -> Progress:
-    """How far something is."""
+    """A bar that shows how far something is."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     )

@@ -20,7 +20,7 @@ COMMANDS = {
     "token": "Print a token (JWT) signed with SIGN_KEY, to try the service with.",
     "can-i": "Tell whether a user may see something, by the RBAC rules in the database, and which binding grants it.",
     "explain": "Tell how a page is read: which indexes are scanned, how far, and why; and the statements.",
-    "status": "Tell how the cache stands: who watches which cluster, and how far behind each type is.",
+    "status": "Tell the status of the cache: who watches which cluster, and how far behind each type is.",
     "forget": "Remove a cluster that is no longer watched under this name from the database, with all its objects.",
     "settings": "List the environment variables this program reads, with their defaults.",
     "demo": "Bring up the whole system on this machine: sandbox cluster, PostgreSQL, watchers and service.",

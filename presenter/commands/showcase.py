@@ -85,7 +85,7 @@ async def bring_up(
 
 
 def _listen(console: Console, asked: int | None, usual: int) -> socket.socket:
-    """On the port that was asked for, else on the usual one, or on any that is free when that is taken."""
+    """A socket on the port of `--port`; without one on PORT, or on a free port where that is taken."""
     if asked is not None:
         return listen(asked, named="--port")
     try:
@@ -97,7 +97,7 @@ def _listen(console: Console, asked: int | None, usual: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _directory(data_dir: Path | None) -> Iterator[Path]:
-    """Where the demo keeps what it makes; without a place of its own, everything goes at the end."""
+    """The directory for the files of the demo; without one that is named, a temporary one."""
     if data_dir is not None:
         with blaming("--data-dir", data_dir):
             data_dir.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def _cluster(settings: ClusterSettings, kubeconfig: Path, named: str | None) -> 
 
 
 async def _open_cluster(pool: Pool, cluster: ClusterSettings, sandbox: Sandbox) -> None:
-    """See to it that what a kept database knows of an earlier sandbox does not pass for this one's."""
+    """Record whose objects these are: what a kept database has of an earlier sandbox then counts as not listed yet."""
     assert cluster.name is not None  # a sandbox always gets one
     await Writer(pool, cluster.name).open_cluster(sandbox.cluster.uid, cluster.watch)
 
@@ -143,7 +143,7 @@ def _login(settings: Settings, user: str, group: str, file: Path) -> Login:
 
 
 def _environment(guide: Guide, key: SecretStr, directory: Path) -> str:
-    """What a shell has to source, for the examples of the documentation to run in it as they stand."""
+    """A file to source in a shell, in which the examples of the documentation then run as they are written."""
     variables = {
         "PRESENTER": guide.url,
         "TOKEN": guide.admin.token,

@@ -1,4 +1,7 @@
-"""`presenter status`: how the cache stands, as a table for people and as JSON. It only reads, and starts nothing."""
+"""`presenter status`: who watches which cluster, and how far behind each type is, as a table or as JSON.
+
+It only reads, and starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ _PATIENCE = timedelta(seconds=10)
 """How long the database may take to answer."""
 
 _UNBOUNDED = 100_000
-"""Columns of what is no terminal: as many as a line takes."""
+"""Columns of output that is no terminal: as many as a line may need."""
 _WIDE = 120
-"""Columns of a terminal in which there is room for every figure."""
+"""Columns of a terminal that has room for every figure."""
 _DETAILS = ("CHECKPOINT", "EVENTS", "LISTS", "REPAIRS", "SANITISED")
 _COLOURS = {
     "live": "green",
@@ -49,10 +52,10 @@ _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look every second, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: one line for each look.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, on one line.")] = False,
 ) -> None:
-    """Tell how the cache stands: who watches which cluster, and how far behind each type is.
+    """Tell the status of the cache: who watches which cluster, and how far behind each type is.
 
     Reads the database, and nothing else. Without DB_HOST that is the embedded PostgreSQL under DATA_DIR, if it runs: it
     is not started. Ends with 0 when the database could be read, whatever it says, and with 1 when not; --watch goes on.
@@ -62,7 +65,7 @@ def status(
 
 
 async def _show(find: Callable[[], Address], *, as_json: bool) -> None:
-    """Print how the cache stands, in the database that `find` names.
+    """Print the status of the cache in the database that `find` gives.
 
     Raises DatabaseUnavailable, SchemaOutdated, ConfigError.
     """
@@ -72,7 +75,7 @@ async def _show(find: Callable[[], Address], *, as_json: bool) -> None:
 
 
 async def _follow(find: Callable[[], Address], *, as_json: bool) -> None:
-    """Show it again and again, until cancelled: in place on a terminal. What goes wrong is shown too, and tried again.
+    """Print it again and again, until cancelled, and on a terminal in place. While the database fails, the error.
 
     Raises ConfigError.
     """
@@ -177,7 +180,7 @@ def _leader(cluster: Cluster) -> str:
 
 
 def _lag(seconds: float | None) -> str:
-    """In its largest unit, as kubectl tells an age: `3s`, `4m`."""
+    """A lag in its largest unit, as kubectl prints an age: `3s`, `4m`."""
     if seconds is None:
         return "-"
     unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
