@@ -1,1 +1,22 @@
-"""HTTP: what callers send becomes a query, what comes back becomes JSON."""
+"""HTTP endpoints: what callers ask for becomes a query, what comes back becomes JSON.
+
+Every request:
+
+    application     goes to the endpoint of its route, is observed, and its failure becomes a Status
+    routes          which endpoint answers which method and path
+    status          errors as Kubernetes Status objects
+
+The endpoints:
+
+    resources       `/resources`: who asks → what for → what may be seen → one page → JSON
+    health          `/livez`, `/readyz`, `/metrics`, answered from memory; `metrics` is what the cache has to tell
+    documentation   `/docs` and `/openapi.json`; `openapi` makes the document
+
+What `/resources` is made of:
+
+    parameters      each parameter, declared once, by `declarations`: its parsing, its 400, its part of OpenAPI
+    selection       which cached types a request is about
+    inflight        how many requests are worked on at once
+    answers         rows as items, in JSON; `freshness`, how old they may be, as headers
+    pieces          answers that are made and sent piece by piece, whose memory is given back meanwhile
+"""

@@ -1,1 +1,37 @@
-"""The PostgreSQL edge: the schema, every write and every read. The only importer of asyncpg and sqlalchemy."""
+"""The PostgreSQL edge: the schema, every write and every read. The only importer of asyncpg and sqlalchemy.
+
+Connections:
+
+    pool            where the database is, and a bounded number of connections to it
+    failures        PostgreSQL's errors as ours; `metrics` counts and times what is done on connections
+    budget          a query that brings more bytes than it may is ended; `memory` is what all answers share
+
+The schema:
+
+    tables          the schema, as Alembic's target; `expressions` are those that are indexed
+    schema          which version of it a database has
+    migration       brings a database to this version's; `reader` lets a role read it
+
+Writing:
+
+    writer          each write, in a transaction with its checkpoint; `writes` are its statements
+    lease           one process writes a cluster at a time
+    watch_patterns  which types are kept
+    unstorable      objects that PostgreSQL refuses, made such that it takes them
+    comparison      the rows of a watch as of one checkpoint, to be compared with the cluster
+    forgetting      a cluster that is gone, removed
+
+Reading pages:
+
+    query           the model of a read; `scope` is what the caller may see, `cursor` the token of the next page
+    plan            how a page is read: every choice, as values
+    sql             the statements of a plan
+    pages           the statements sent, and their rows; `explain` shows them
+
+Reading all else:
+
+    catalog         which clusters, types and watches there are, and their state; `catalog_reader` keeps it in memory
+    report          the catalog as JSON
+    conversion      the versions of a type that differ from the cached one by name only
+    informer        all objects of a few types, kept in memory and up to date
+"""

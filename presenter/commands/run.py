@@ -11,7 +11,7 @@ def run() -> None:
     The cluster is the one of KUBECONFIG, or the one this pod runs in. The database is DB_HOST's; without it, an
     embedded PostgreSQL under DATA_DIR. Needs SIGN_KEY.
     """
-    from presenter import app  # takes a second, which --help need not wait for
+    from presenter import app  # takes half a second, which --help need not wait for
     from presenter.commands.database import migrated_database
 
     settings = read_settings()

@@ -22,7 +22,7 @@ def serve(
 
         run_until_done(supervise(listen_together(settings.http.port, workers)))
         return
-    from presenter import app  # takes a second, which --help need not wait for
+    from presenter import app  # takes half a second, which --help need not wait for
     from presenter.commands.database import migrated_database
     from presenter.commands.workers import RegistryOfWorkers, inherited
 
