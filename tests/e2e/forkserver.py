@@ -44,16 +44,22 @@ class Forkserver:
             )
 
     def start(
-        self, command: Sequence[str], directory: Path, variables: Mapping[str, str], out: int, err: int, *, afresh: bool
+        self,
+        command: Sequence[str],
+        directory: Path,
+        variables: Mapping[str, str],
+        standard: tuple[int, int, int],
+        *,
+        afresh: bool,
     ) -> int:
-        """Start `presenter …` there, with these variables alone, which prints to these descriptors. Returns its pid.
+        """Start `presenter …` there, with these variables alone, and these as its standard streams. Returns its pid.
 
         It is a child of this process, which has to wait for it. `afresh`: it loads its modules itself.
         """
         request = json.dumps([command, str(directory), variables, afresh]).encode()
         assert len(request) <= REQUEST
         with self._turn:
-            socket.send_fds(self._connection, [request], [out, err])
+            socket.send_fds(self._connection, [request], standard)
             answer = self._connection.recv(64)
         assert answer, "the process that presenter is forked from has ended"
         return int(answer)
@@ -72,7 +78,7 @@ def _serve(connection: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, REQUEST, 2)
+        request, descriptors, _, _ = socket.recv_fds(connection, REQUEST, 3)
         if not request:
             sys.exit()
         told, telling = os.pipe()
@@ -97,7 +103,7 @@ def _become(
     descriptors: Sequence[int], command: Sequence[str], directory: str, variables: dict[str, str], afresh: bool
 ) -> None:
     """Be as if the command had just been given so."""
-    for number, descriptor in enumerate(descriptors, 1):
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(directory)

@@ -6,9 +6,12 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
 
@@ -49,16 +52,8 @@ class Process:
         It is forked from one that has loaded its modules, unless there are variables that are read meanwhile.
         """
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-        command = [str(PRESENTER), *arguments]
-        environment = {"PATH": os.defpath, "HOME": str(home), **variables}
-        afresh = any(name.startswith(READ_EARLY) for name in variables)
-        try:
-            pid = await asyncio.to_thread(
-                _forkserver().start, command, home, environment, its_out, its_err, afresh=afresh
-            )
-        finally:
-            os.close(its_out)
-            os.close(its_err)
+        with Path(os.devnull).open() as nothing, os.fdopen(its_out, "wb"), os.fdopen(its_err, "wb"):
+            pid = await asyncio.to_thread(_start, arguments, home, variables, (nothing.fileno(), its_out, its_err))
         return cls(pid, arguments, [await _pipe(out), await _pipe(err)])
 
     async def _read(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
@@ -123,6 +118,25 @@ class Process:
         await asyncio.wait(self._readers)
         for pipe in self._pipes:
             pipe.close()
+
+
+def run(*arguments: str | Path, home: Path, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Let `presenter` run to its end, started as by `Process.start`."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        given.write(stdin)
+        given.seek(0)
+        words = tuple(map(str, arguments))
+        pid = _start(words, home, variables, (given.fileno(), out.fileno(), err.fileno()))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        for printed in (out, err):
+            printed.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+def _start(arguments: Sequence[str], home: Path, variables: Mapping[str, str], standard: tuple[int, int, int]) -> int:
+    environment = {"PATH": os.defpath, "HOME": str(home), **variables}
+    afresh = any(name.startswith(READ_EARLY) for name in variables)
+    return _forkserver().start([str(PRESENTER), *arguments], home, environment, standard, afresh=afresh)
 
 
 @cache

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from presenter.restaction.manifest import Manifest
 from presenter.restaction.migration import migrated
 from presenter.restaction.rules.findings import Finding
 from presenter.restaction.rules.programs import NOT_IN_GOJQ
+from tests.e2e import processes
 
 GUIDE = Path(__file__).with_name("guide")
-PRESENTER = Path(sys.executable).with_name("presenter")
 
 GOOD = """\
 # Panels of the start page, page by page.
@@ -377,7 +376,7 @@ async def test_what_the_documentation_shows_is_right(tmp_path: Path) -> None:
 
 
 def run(*arguments: str | Path, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PRESENTER, "restaction", "lint", *arguments], capture_output=True, text=True, input=text)
+    return processes.run("restaction", "lint", *arguments, home=Path.cwd(), stdin=text)
 
 
 def test_the_command_prints_findings_in_order_and_ends_with_1(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from presenter.restaction.migration import Finding, migrated
 from presenter.restaction.parsing import parse
 from presenter.restaction.syntax import Constant, walk
 from presenter.restaction.values import Equal
-from tests.e2e.processes import PRESENTER
+from tests.e2e import processes
 from tests.restaction.world import Json
 
 TEMPLATE = """\
@@ -541,9 +541,7 @@ def test_any_label_arrives_as_it_is(value: str) -> None:
 
 
 def run(*arguments: str | Path, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.defpath, "HOME": str(cwd)}
-    command = [PRESENTER, "restaction", "migrate", *arguments]
-    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, env=environment, check=False)
+    return processes.run("restaction", "migrate", *arguments, home=cwd, stdin=stdin)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.processes import PRESENTER, Process
+from tests.e2e.processes import PRESENTER, Process, run
 from tests.e2e.tools import Pasted, paste
 from tests.eventually import eventually
 from tests.restaction.test_paging import BY_CURSOR, BY_NUMBER, FORWARDED
@@ -37,10 +37,10 @@ class Command:
 
     async def __call__(self, *options: str, manifest: str, kubeconfig: bool = True) -> Pasted:
         (self.home / "action.yaml").write_text(manifest)
-        before = ["env", f"KUBECONFIG={self._world.kubeconfig}"] if kubeconfig else []
-        return await paste(
-            shlex.join([*before, str(PRESENTER), "restaction", "resolve", "action.yaml", *options]), self.home
-        )
+        variables = {"KUBECONFIG": str(self._world.kubeconfig)} if kubeconfig else {}
+        words = ("restaction", "resolve", "action.yaml", *options)
+        done = await asyncio.to_thread(run, *words, home=self.home, **variables)
+        return Pasted(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
@@ -204,11 +204,11 @@ async def test_the_cluster_may_be_that_of_the_usual_kubeconfig(resolve: Command,
     assert "set KUBECONFIG" in done.err
 
 
-async def test_the_options_are_the_documented_ones(tmp_path: Path) -> None:
-    shown = await paste(f"COLUMNS=120 {PRESENTER} restaction resolve --help", tmp_path)
-    assert set(re.findall(r"│[ *]+(--[a-z-]+) ", shown.out)) == OPTIONS
-    shown = await paste(f"COLUMNS=120 {PRESENTER} restaction", tmp_path)
-    assert re.findall(r"│ ([a-z]+) ", shown.out + shown.err) == ["resolve", "migrate", "compare", "lint"]
+def test_the_options_are_the_documented_ones(tmp_path: Path) -> None:
+    shown = run("restaction", "resolve", "--help", home=tmp_path, COLUMNS="120")
+    assert set(re.findall(r"│[ *]+(--[a-z-]+) ", shown.stdout)) == OPTIONS
+    shown = run("restaction", home=tmp_path, COLUMNS="120")
+    assert re.findall(r"│ ([a-z]+) ", shown.stdout + shown.stderr) == ["resolve", "migrate", "compare", "lint"]
 
 
 async def test_what_it_takes_is_said_when_it_is_not_installed(tmp_path: Path) -> None:
