@@ -274,8 +274,8 @@ async def _authorizer(settings: Settings, pool: Pool, catalog: CatalogReader) ->
 
         yield RbacAuthorizer(catalog, RulesOfClusters(pool, access.rbac_max_staleness), access.list_verb)
         return
-    from presenter.access.reviews import ReviewAuthorizer
-    from presenter.kube.reviews import SubjectAccessReviews
+    from presenter.access.review_authorizer import ReviewAuthorizer
+    from presenter.kube.subject_access_reviews import SubjectAccessReviews
 
     async with _cluster(settings.cluster) as (client, name):
         yield ReviewAuthorizer(

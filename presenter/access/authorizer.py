@@ -57,9 +57,9 @@ async def decide(
         by_cluster.setdefault(cached.cluster, []).append(cached)
     scope: dict[int, Grant] = {}
     undecided: dict[str, Unavailable] = {}
-    for cluster, its in by_cluster.items():
+    for cluster, of_cluster in by_cluster.items():
         try:
-            scope |= await authorizer.scope(identity, verb, its, namespace=namespace, name=name)
+            scope |= await authorizer.scope(identity, verb, of_cluster, namespace=namespace, name=name)
         except (DatabaseUnavailable, SchemaOutdated):
             raise  # which is everybody's trouble
         except Unavailable as error:

@@ -44,7 +44,7 @@ MAX_TOKEN = 32_768
 _REMEMBERED_TOKENS = 1024
 _REMEMBERED_GROUPS = 100_000
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_END_OF_TIME = 253_402_300_800  # the year 10000: what lies beyond was not meant as seconds
+_YEAR_10000 = 253_402_300_800  # the year 10000: what lies beyond was not meant as seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class Identity:
 
     @classmethod
     def of(cls, username: str, groups: Collection[str]) -> Identity:
-        """Who says so of themselves, by a token that holds.
+        """The identity that a token names, with `system:authenticated` among its groups.
 
-        They are authenticated, unless they say themselves whether they are, or are called like who is not: as in
-        kube-apiserver (k8s.io/apiserver, authentication/group: AuthenticatedGroupAdder).
+        That is left out where the token itself says whether it is authenticated, or is anonymous: as in kube-apiserver
+        (k8s.io/apiserver, authentication/group: AuthenticatedGroupAdder).
         """
-        says_so = username == _ANONYMOUS or not _WHETHER_AUTHENTICATED.isdisjoint(groups)
-        return cls(username, frozenset(groups if says_so else {*groups, AUTHENTICATED}))
+        as_it_says = username == _ANONYMOUS or not _WHETHER_AUTHENTICATED.isdisjoint(groups)
+        return cls(username, frozenset(groups if as_it_says else {*groups, AUTHENTICATED}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Authenticator:
         self._settings = settings
         self._sign_key = None if settings.sign_key is None else settings.require_sign_key()
         self._keys = keys
-        self._verified = _Remembered()
+        self._verified = _TokenCache()
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Authenticator:
@@ -107,7 +107,7 @@ class Authenticator:
         # Not by the token itself, which whoever reads this memory could use.
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         verified = self._verified.get(digest)
-        if verified is None or not self._holds(verified):
+        if verified is None or not self._keys_are_unchanged(verified):
             verified = await self._verify(token)
             self._verified.put(digest, verified)
         if time.time() >= verified.expires_at + LEEWAY_SECONDS:
@@ -115,9 +115,9 @@ class Authenticator:
             raise Unauthorized("the token has expired")
         return verified.identity
 
-    def _holds(self, verified: _Verified) -> bool:
+    def _keys_are_unchanged(self, verified: _Verified) -> bool:
         """Whether the keys that a token was verified with are still those that are published."""
-        return self._keys is None or verified.keys is None or verified.keys is self._keys.held()
+        return self._keys is None or verified.keys is None or verified.keys is self._keys.latest()
 
     async def _verify(self, token: str) -> _Verified:
         algorithm, kid = _algorithm_and_kid(token)
@@ -161,10 +161,14 @@ class Authenticator:
             except jwt.ExpiredSignatureError as error:
                 raise Unauthorized("the token has expired") from error
             except jwt.InvalidIssuerError as error:
-                raise _untrusted(f"its claim `iss` is {_said(token, 'iss')}: allowed is {_shown(issuer)}") from error
+                raise _untrusted(
+                    f"its claim `iss` is {_shown_claim(token, 'iss')}: allowed is {_shown(issuer)}"
+                ) from error
             except jwt.InvalidAudienceError as error:
                 audience = _shown(self._settings.audience)
-                raise _untrusted(f"its claim `aud` is {_said(token, 'aud')}: {audience} must be in it") from error
+                raise _untrusted(
+                    f"its claim `aud` is {_shown_claim(token, 'aud')}: {audience} must be in it"
+                ) from error
             except jwt.PyJWTError as error:
                 raise _untrusted(str(error)) from error
             for claim in ("exp", "nbf", "iat"):
@@ -217,7 +221,7 @@ class Authenticator:
         return frozenset(listed)
 
 
-class _Remembered:
+class _TokenCache:
     """Tokens that were verified, by their digests; those that came last longest ago are forgotten first."""
 
     def __init__(self) -> None:
@@ -300,7 +304,7 @@ def _algorithm_and_kid(token: str) -> tuple[str, str | None]:
     return algorithm if isinstance(algorithm, str) else "", header.get("kid")
 
 
-def _said(token: str, claim: str) -> str:
+def _shown_claim(token: str, claim: str) -> str:
     """What is wrong in a token whose signature was verified before its claims."""
     return _shown(jwt.decode(token, options={"verify_signature": False}).get(claim))
 
@@ -326,7 +330,7 @@ def _shown(value: object) -> str:
 
 def _is_time(value: object) -> bool:
     """A NumericDate (RFC 7519 §2) that a calendar has. Infinity and NaN are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _END_OF_TIME
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _YEAR_10000
 
 
 def _is_text(value: object) -> TypeGuard[str]:

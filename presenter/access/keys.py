@@ -86,27 +86,27 @@ class KeySource:
         self._keys: KeySet | None = None
         self._published_at = 0.0
         self._tried_at = float("-inf")
-        self._flight: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
-    def held(self) -> KeySet | None:
-        """What is known without waiting, and the same object for as long as no key changes.
+    def latest(self) -> KeySet | None:
+        """The key set that was fetched last, without waiting: the same object for as long as no key changes.
 
-        When it is old a new one is fetched in the background.
+        Where it is old a new one is fetched in the background.
         """
         if self._keys is not None and self._clock() - self._published_at >= MAX_AGE_SECONDS:
-            self._fly()
+            self._refresh()
         return self._keys
 
     async def current(self, algorithm: str, kid: str | None) -> KeySet:
-        """The key set to look for a key in: fetched anew when the held one has none that fits.
+        """The key set to look for a key in: fetched anew when the latest has none that fits.
 
         Raises Unavailable when no key set could be fetched yet.
         """
-        keys = self.held()
+        keys = self.latest()
         if keys is None or not keys.fitting(algorithm, kid):
-            if (flight := self._fly()) is not None:
+            if (refreshing := self._refresh()) is not None:
                 # Not awaited itself: it goes on for the others when this request is cancelled, or has waited enough.
-                await asyncio.wait([flight], timeout=TIMEOUT_SECONDS)
+                await asyncio.wait([refreshing], timeout=TIMEOUT_SECONDS)
             keys = self._keys
         if keys is None:
             raise Unavailable(
@@ -114,17 +114,17 @@ class KeySource:
             )
         return keys
 
-    def _fly(self) -> asyncio.Task[None] | None:
-        """The fetch under way, or a new one, or None when the last was just now."""
-        if self._flight is not None and not self._flight.done():
-            return self._flight
+    def _refresh(self) -> asyncio.Task[None] | None:
+        """The fetch under way, or a new one; None when the last was begun less than MIN_INTERVAL_SECONDS ago."""
+        if self._refreshing is not None and not self._refreshing.done():
+            return self._refreshing
         if self._clock() - self._tried_at < MIN_INTERVAL_SECONDS:
             return None
         self._tried_at = self._clock()
-        self._flight = asyncio.create_task(self._refresh(), name="token keys")
-        return self._flight
+        self._refreshing = asyncio.create_task(self._replace_keys(), name="token keys")
+        return self._refreshing
 
-    async def _refresh(self) -> None:
+    async def _replace_keys(self) -> None:
         asked_at = self._clock()
         try:
             keys = await asyncio.to_thread(self._fetch)

@@ -24,7 +24,7 @@ Kind = Literal["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"]
 MASTERS = "system:masters"
 """The group that may do everything, whatever the rules say ("RBAC Good Practices", "Least privilege")."""
 
-_MEMO_CAPACITY = 200_000
+_CACHE_CAPACITY = 200_000
 _ANY = "*"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _SERVICE_ACCOUNTS = "system:serviceaccounts"
@@ -65,7 +65,7 @@ def is_decided_within(verb: str, resource: str) -> bool:
 
 
 class RbacRules:
-    """The RBAC objects of one cluster, indexed by whom they concern, and what was decided by them lately.
+    """The RBAC objects of one cluster, indexed by their subjects, and the grants that were decided by them lately.
 
     A `resource` may name a subresource: `pods/log`. All matching is exact and case-sensitive.
     """
@@ -74,7 +74,7 @@ class RbacRules:
         self._roles: dict[_Key, _Rules] = {}
         self._bindings: dict[_Key, _Binding] = {}
         self._by_subject: dict[_Subject, dict[_Key, _Binding]] = {}
-        self._memo = _Memo(_MEMO_CAPACITY)
+        self._cache = _GrantCache(_CACHE_CAPACITY)
 
     def put(self, kind: Kind, namespace: str, name: str, raw: bytes) -> str | None:
         """Take an object's JSON, in place of what was there under its name.
@@ -111,13 +111,13 @@ class RbacRules:
         Of Namespaces some may be got by their names: those within which it is allowed.
         """
         question = (identity, verb, group, resource, namespaced)
-        grant = self._memo.get(question)
+        grant = self._cache.get(question)
         if grant is None:
             within = not namespaced and is_decided_within(verb, resource)
-            grant = self._decide(identity, _Asked.of(verb, group, resource), namespaced=namespaced or within)
+            grant = self._decide(identity, _Attributes.of(verb, group, resource), namespaced=namespaced or within)
             if within:
                 grant = _of_namespaces(grant)
-            self._memo.put(question, grant)
+            self._cache.put(question, grant)
         return grant
 
     def explain(
@@ -135,7 +135,7 @@ class RbacRules:
 
         `namespace` '' asks for all namespaces, or for the cluster scope; `name` '' for no object in particular.
         """
-        asked = _Asked.of(verb, group, resource)
+        attributes = _Attributes.of(verb, group, resource)
         if not namespaced and is_decided_within(verb, resource):
             namespaced, namespace = True, name
         found = [f'Group "{MASTERS}", which may do everything'] if MASTERS in identity.groups else []
@@ -143,12 +143,12 @@ class RbacRules:
             _, within, _ = binding.key
             if within and not (namespaced and within == namespace):
                 continue
-            names = _names(self._roles.get(binding.role, ()), asked)
+            names = _allowed_names(self._roles.get(binding.role, ()), attributes)
             if names is None or name in names:
                 found.append(_described(binding.key, binding.role))
         return found
 
-    def _decide(self, identity: Identity, asked: _Asked, *, namespaced: bool) -> Grant:
+    def _decide(self, identity: Identity, attributes: _Attributes, *, namespaced: bool) -> Grant:
         if MASTERS in identity.groups:
             return EVERYTHING
         everywhere: set[str] = set()
@@ -160,7 +160,7 @@ class RbacRules:
             if namespace and not namespaced:
                 continue
             if binding.role not in by_role:
-                by_role[binding.role] = _names(self._roles.get(binding.role, ()), asked)
+                by_role[binding.role] = _allowed_names(self._roles.get(binding.role, ()), attributes)
             names = by_role[binding.role]
             if names is None and not namespace:
                 return EVERYTHING
@@ -185,7 +185,7 @@ class RbacRules:
             self._roles[key] = rules
         else:
             del self._roles[key]
-        self._memo.clear()
+        self._cache.clear()
 
     def _set_binding(self, key: _Key, binding: _Binding | None) -> None:
         old = self._bindings.get(key)
@@ -202,7 +202,7 @@ class RbacRules:
             self._bindings[key] = binding
             for subject in binding.subjects:
                 self._by_subject.setdefault(subject, {})[key] = binding
-        self._memo.clear()
+        self._cache.clear()
 
 
 def _of_namespaces(grant: Grant) -> Grant:
@@ -224,12 +224,12 @@ class _Rule(msgspec.Struct, frozen=True, rename="camel"):
     resources: frozenset[str] | None = None
     resource_names: frozenset[str] | None = None
 
-    def concerns(self, asked: _Asked) -> bool:
-        """Whether it lists what is asked for, names aside."""
+    def concerns(self, attributes: _Attributes) -> bool:
+        """Whether it lists these attributes; names are not looked at."""
         return not (
-            asked.verbs.isdisjoint(self.verbs or ())
-            or asked.groups.isdisjoint(self.api_groups or ())
-            or asked.resources.isdisjoint(self.resources or ())
+            attributes.verbs.isdisjoint(self.verbs or ())
+            or attributes.groups.isdisjoint(self.api_groups or ())
+            or attributes.resources.isdisjoint(self.resources or ())
         )
 
 
@@ -242,28 +242,28 @@ class _Role(msgspec.Struct, frozen=True):
     rules: list[_Rule] | None = None
 
 
-class _Asked(NamedTuple):
-    """A request in the terms of rules: one of each of these verbs, API groups and resources must be listed."""
+class _Attributes(NamedTuple):
+    """The attributes of a request: a rule must list one of each of these verbs, API groups and resources."""
 
     verbs: frozenset[str]
     groups: frozenset[str]
     resources: frozenset[str]
 
     @classmethod
-    def of(cls, verb: str, group: str, resource: str) -> _Asked:
+    def of(cls, verb: str, group: str, resource: str) -> _Attributes:
         _, slash, subresource = resource.partition("/")
         resources = {resource, _ANY, f"{_ANY}/{subresource}"} if slash else {resource, _ANY}
         return cls(frozenset({verb, _ANY}), frozenset({group, _ANY}), frozenset(resources))
 
 
-def _names(rules: _Rules, asked: _Asked) -> frozenset[str] | None:
+def _allowed_names(rules: _Rules, attributes: _Attributes) -> frozenset[str] | None:
     """The names that rules allow the request for, as resourceNames list them; None: any.
 
     A request without a name has the name '', for kube-apiserver too: where '' is listed, all may be listed.
     """
     names: set[str] = set()
     for rule in rules:
-        if rule.concerns(asked):
+        if rule.concerns(attributes):
             if not rule.resource_names:
                 return None
             names |= rule.resource_names
@@ -347,7 +347,7 @@ def _quoted(name: str) -> str:
 _Question = tuple[Identity, str, str, str, bool]
 
 
-class _Memo:
+class _GrantCache:
     """Grants by question, those unused for longest forgotten first.
 
     What it holds is bounded and not how many: a grant may be of thousands of namespaces. `capacity` counts

@@ -86,7 +86,7 @@ class _RulesOfCluster:
         self._owners: dict[tuple[Kind, str, str], str] = {}
         self._rules = RbacRules()
         self._stamps: tuple[Stamp, ...] | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @property
     def type_ids(self) -> set[int]:
@@ -94,7 +94,7 @@ class _RulesOfCluster:
 
     async def current(self, stamps: tuple[Stamp, ...]) -> RbacRules:
         if stamps != self._stamps:
-            async with self._turn:
+            async with self._lock:
                 if stamps != self._stamps:
                     with RBAC_COMPILE_SECONDS.time():
                         await self._read()

@@ -201,13 +201,13 @@ class Writer:
             await connection.execute(writes.ANNOUNCE)
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
-    async def note_unwatched(self, types: Collection[ResourceType]) -> None:
+    async def record_unwatched(self, types: Collection[ResourceType]) -> None:
         """Make known that these are all types of the cluster that cannot be watched; they have no watches."""
         async with self._transaction() as connection:
             await connection.execute(writes.FORGET_UNWATCHED, self._cluster)
             for type in types:
                 await connection.execute(
-                    writes.NOTE_UNWATCHED,
+                    writes.RECORD_UNWATCHED,
                     *(self._cluster, type.group, type.resource, list(type.versions), type.kind, type.namespaced),
                 )
             await connection.execute(writes.ANNOUNCE)

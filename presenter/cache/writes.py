@@ -98,7 +98,7 @@ WHERE name = $1 AND completed_at IS NULL AND discovered_at IS NOT NULL AND NOT E
 FORGET_UNWATCHED = """
 DELETE FROM resource_types t WHERE cluster = $1 AND NOT EXISTS (SELECT FROM watches WHERE type_id = t.id)
 """
-NOTE_UNWATCHED = """
+RECORD_UNWATCHED = """
 INSERT INTO resource_types (cluster, api_group, resource, version, versions, kind, namespaced)
 VALUES ($1, $2, $3, '', $4, $5, $6) ON CONFLICT ON CONSTRAINT resource_types_identity DO NOTHING
 """

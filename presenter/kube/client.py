@@ -17,10 +17,9 @@ import msgspec
 from presenter import raw_json
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
-from presenter.kube.answers import in_stream, refusal
 from presenter.kube.library import ConfigException
-from presenter.kube.lines import LineSplitter
 from presenter.kube.login import Login
+from presenter.kube.refusals import refusal, stream_error
 from presenter.resource import ALL_NAMESPACES, ResourceType
 
 CONNECT_SECONDS = 10.0
@@ -48,7 +47,7 @@ class WatchEvent(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body of a GET, None when it is still what `etag` stood for (304)."""
+    """The body of a GET and its ETag; the body is None where it has not changed (304)."""
 
     body: bytes | None
     etag: str
@@ -74,7 +73,7 @@ class _Namespace(msgspec.Struct):
 
 
 _list_of = msgspec.json.Decoder(_List).decode
-_NOTHING = msgspec.Raw(b"null")
+_NULL = msgspec.Raw(b"null")
 _event_of = msgspec.json.Decoder(WatchEvent).decode
 
 
@@ -95,7 +94,7 @@ class KubeClient:
         `read_timeout`: seconds without a byte after which an answer is given up; a watch may be silent for as
         long as it was asked to last. Raises ConfigError when the settings name no cluster that can be used.
         """
-        return cls(await Login.begin(settings.kubeconfig), read_timeout)
+        return cls(await Login.open(settings.kubeconfig), read_timeout)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -159,7 +158,7 @@ class KubeClient:
         timeout_seconds: int,
         initial_events: bool = False,
     ) -> AsyncIterator[AsyncGenerator[WatchEvent, None]]:
-        """What happens after `resource_version`, until the server ends the watch after `timeout_seconds`.
+        """The events after `resource_version`, until the server ends the watch after `timeout_seconds`.
 
         With `initial_events`, whatever `resource_version`: first the present state, an ADDED event for every object
         and a bookmark for which `ends_initial_events` is true (a streaming list). A server that knows of
@@ -234,7 +233,7 @@ class KubeClient:
                         _request_timeout=timeout,
                     )
             except _UNREACHABLE as error:
-                if _is_distrust(error):
+                if _may_be_certificate_error(error):
                     await self._login.renew(api)
                 raise ClusterUnavailable(f"the API server at {self.host} cannot be reached: {_text(error)}") from error
             try:
@@ -266,6 +265,32 @@ def _path(resource_type: ResourceType, namespace: str) -> str:
     return f"{root}/{resource_type.resource}"
 
 
+class LineSplitter:
+    """Cuts chunks into lines of any length.
+
+    Works on bytes, so a character split across two chunks is whole again in its line.
+    """
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The lines that this chunk completes, without their ends; empty lines are left out."""
+        first, *rest = chunk.split(b"\n")
+        self._begun.append(first)
+        complete = []
+        for piece in rest:
+            # Joined once per line, so that a long line costs its length and not its square.
+            complete.append(b"".join(self._begun))
+            self._begun = [piece]
+        return [line for line in complete if line]
+
+    @property
+    def unterminated(self) -> bool:
+        """Whether a line has begun that has not ended."""
+        return any(self._begun)
+
+
 async def _events(response: aiohttp.ClientResponse, request: str) -> AsyncGenerator[WatchEvent, None]:
     splitter = LineSplitter()
     try:
@@ -283,7 +308,7 @@ def _decode_list(body: bytes) -> _List:
         return _list_of(body)
     except (RecursionError, msgspec.DecodeError):
         members = raw_json.members(body)
-        items = raw_json.elements(members.get("items", _NOTHING))
+        items = raw_json.elements(members.get("items", _NULL))
         page = _list_of(msgspec.json.encode({**members, "items": []}))
         page.items = items
         return page
@@ -295,7 +320,7 @@ def _decode_event(line: bytes) -> WatchEvent:
     except (RecursionError, msgspec.DecodeError):
         members = raw_json.members(line)
         event = _event_of(msgspec.json.encode({**members, "object": None}))
-        event.object = members.get("object", _NOTHING)
+        event.object = members.get("object", _NULL)
         return event
 
 
@@ -305,14 +330,14 @@ def _event(line: bytes, request: str) -> WatchEvent:
     except msgspec.DecodeError as error:
         raise ClusterUnavailable(f"{request} sent something that is no event: {error}") from error
     if event.type == "ERROR":
-        raise in_stream(request, event.object)
+        raise stream_error(request, event.object)
     return event
 
 
-def _is_distrust(error: BaseException) -> bool:
-    """Whether a certificate may have been refused: the server's by this side, or this side's by the server.
+def _may_be_certificate_error(error: BaseException) -> bool:
+    """Whether a certificate may have been refused: the server's by the client, or the client's by the server.
 
-    This side's goes out last: the server answers it with an alert, or hangs up.
+    The client's is sent last: a server that refuses it sends an alert, or hangs up.
     """
     refused = (ssl.SSLError, aiohttp.ServerDisconnectedError)
     return isinstance(error, refused) or isinstance(error.__cause__, ssl.SSLError)

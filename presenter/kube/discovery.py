@@ -1,4 +1,4 @@
-"""Which resource types the API server has that can be listed and watched."""
+"""Discovery: the resource types that the API server has, and which of them can be listed and watched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from presenter.errors import ClusterError, ClusterUnavailable
 from presenter.kube.client import KubeClient
 from presenter.resource import ResourceType
 
-SHAPING_TYPES = frozenset({"customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io"})
+DEFINING_TYPES = frozenset({"customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io"})
 """Types whose objects decide which types there are: when one changes, so may discovery."""
 
 UNWATCHED_VERSION = "vacuum"
@@ -38,7 +38,7 @@ _NEEDED_VERBS = {"list", "watch"}
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What discovery says. Of a group in `incomplete` it cannot say all: nothing there counts as removed.
+    """The types that discovery names. It cannot name all of a group in `incomplete`: nothing there counts as removed.
 
     `unwatched` are types that cannot be listed and watched; their `version` is empty.
     """
@@ -65,7 +65,7 @@ class Discovery:
         self._groups: dict[str, list[APIGroupDiscovery]] = {}
 
     async def read(self) -> Discovered:
-        """What the server has now. Raises ClusterError when it does not say, or says something else."""
+        """What the server has now. Raises ClusterError where it does not answer with discovery documents."""
         core, named = await asyncio.gather(self._read_root("/api"), self._read_root("/apis"))
         groups = core + named
         found = [each for group in groups for each in _types(group)]

@@ -1,4 +1,4 @@
-"""What is used of kubernetes_asyncio: how to log in to a cluster, and its HTTP client.
+"""The parts of kubernetes_asyncio that are used: how to log in to a cluster, and its HTTP client.
 
 Its packages import all their 700 models and 60 APIs, 38 MB in each process that watches, and none of them is used here:
 objects come and go as bytes. So these packages stay unexecuted until somebody asks for something else in them.

@@ -1,4 +1,4 @@
-"""Logging in to the cluster: a kubeconfig or a pod's service account, made into an HTTP client."""
+"""Accounts at a cluster: a kubeconfig or a pod's service account, made into an HTTP client."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import structlog
 
 from presenter import __version__
@@ -25,7 +26,7 @@ from presenter.kube.library import (
 )
 
 AUTHORIZATION = "BearerToken"
-"""What the library calls the Authorization header, whatever its scheme."""
+"""The library's name of the Authorization header, whatever its scheme."""
 
 TOKEN_REFRESH_SECONDS = 60.0
 RENEWAL_SECONDS = 5.0
@@ -34,7 +35,7 @@ READ_BUFFER = 2**16
 """Bytes of an answer that are received before anybody takes them."""
 
 _SOURCES = ("exec", "tokenFile", "auth-provider")
-"""What of a kubeconfig's user tells where credentials are to be had. The library takes none for an answer."""
+"""Fields of a kubeconfig's user that name a source of credentials. The library ignores one that gives none."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,10 +49,9 @@ class _Session:
 
 
 class Login:
-    """An account at a cluster: that of `kubeconfig` (files joined by `:`), else the pod's.
+    """An account that is read anew (`renew`) where its authorities, certificates or token were replaced meanwhile.
 
-    `renew` reads anew what the account is made of: certificate authorities, certificates and tokens are replaced
-    while this runs.
+    It is that of `kubeconfig` (files joined by `:`), else the pod's.
     """
 
     def __init__(self, kubeconfig: str | None, api: Any) -> None:
@@ -61,7 +61,7 @@ class Login:
         self._renewing = asyncio.Lock()
 
     @classmethod
-    async def begin(cls, kubeconfig: str | None) -> Login:
+    async def open(cls, kubeconfig: str | None) -> Login:
         """Raises ConfigError when there is no cluster, or none that can be used."""
         return cls(kubeconfig, await log_in(kubeconfig))
 
@@ -110,6 +110,51 @@ class Login:
         await self._session.api.close()
 
 
+class Account:
+    """An account at an API server, for requests that are sent just as somebody wrote them."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    @classmethod
+    async def open(cls, kubeconfig: str | None) -> Account:
+        """The account of a kubeconfig (files joined by `:`), else this pod's.
+
+        Raises ConfigError when there is no cluster, or none that can be used.
+        """
+        return cls(await log_in(kubeconfig))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._api.close()
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        url: str = self._api.configuration.host
+        return url
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session to make requests with: it trusts the server, and has the account's certificate."""
+        session: aiohttp.ClientSession = self._api.rest_client.pool_manager
+        return session
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Further arguments of each request of the session."""
+        rest = self._api.rest_client
+        return {"proxy": rest.proxy, "proxy_headers": rest.proxy_headers, "server_hostname": rest.server_hostname}
+
+    async def authorization(self) -> str | None:
+        """The Authorization header, None when the account has none. Raises ConfigError."""
+        try:
+            value: str | None = await self._api.configuration.get_api_key_with_prefix(AUTHORIZATION)
+        except ConfigException as error:
+            raise ConfigError(f"the cluster's credentials cannot be had: {error}") from error
+        return value
+
+
 async def log_in(kubeconfig: str | None) -> Any:
     """An ApiClient of kubernetes_asyncio. Raises ConfigError."""
     configuration = Configuration(host="")
@@ -125,7 +170,7 @@ async def log_in(kubeconfig: str | None) -> Any:
         raise ConfigError(f"{_source(kubeconfig)}, whose credentials cannot be used: {error}") from error
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(
-            f"{_source(kubeconfig)}, whose certificate authority or certificate cannot be used: {_why(error)}"
+            f"{_source(kubeconfig)}, whose certificate authority or certificate cannot be used: {_described(error)}"
         ) from error
     api.user_agent = f"resources-presenter/{__version__}"
     # The library's 2 MiB are for reading by lines; here each stream would hold them beside what it may read ahead.
@@ -143,9 +188,9 @@ def _load_service_account(configuration: Any) -> None:
     except (ConfigException, OSError, ValueError) as error:
         raise ConfigError(
             "there is no cluster to watch: set KUBECONFIG to a kubeconfig file, or run in a pod with a "
-            f"service account ({_why(error)})"
+            f"service account ({_described(error)})"
         ) from error
-    configuration.refresh_api_key_hook = _FitForHeaders(configuration.refresh_api_key_hook)
+    configuration.refresh_api_key_hook = _CheckedToken(configuration.refresh_api_key_hook)
 
 
 async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
@@ -163,13 +208,13 @@ async def _load_kubeconfig(configuration: Any, kubeconfig: str) -> None:
     try:
         loader = await load_kube_config_from_dict(config, client_configuration=configuration)
     except Exception as error:  # for most of what may be wrong the loader has no exception of its own
-        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {_why(error)}") from error
+        raise ConfigError(f"KUBECONFIG is {kubeconfig!r}, which cannot be used: {_described(error)}") from error
     sources = [source for source in _SOURCES if source in user]
     if sources and not (configuration.api_key or configuration.cert_file):
         raise ConfigError(
             f"KUBECONFIG is {kubeconfig!r}, which cannot be used: its `{sources[0]}` gives no credentials"
         )
-    configuration.refresh_api_key_hook = _FitForHeaders(_Refresh(loader))
+    configuration.refresh_api_key_hook = _CheckedToken(_Refresh(loader))
 
 
 def _is_url(server: str) -> bool:
@@ -180,8 +225,8 @@ def _is_url(server: str) -> bool:
     return url.scheme in ("http", "https") and bool(url.hostname)
 
 
-def _why(error: BaseException) -> str:
-    """What is wrong with credentials, in one line."""
+def _described(error: BaseException) -> str:
+    """An error of reading credentials, in one line."""
     match error:
         case ConfigException():
             text = str(error)
@@ -212,11 +257,11 @@ class _Refresh:
         try:
             await self._loader.load_and_set(configuration)
         except Exception as error:  # noqa: BLE001 - a plugin fails as it likes; the old token may last
-            log.warning("credentials cannot be refreshed", error=_why(error))
+            log.warning("credentials cannot be refreshed", error=_described(error))
 
 
-class _FitForHeaders:
-    """What is done before each request: the token is refreshed, and rid of the line feed that its file ends in."""
+class _CheckedToken:
+    """Refreshes the token before each request, strips the line feed that its file ends in, and checks it."""
 
     def __init__(self, refresh: Callable[[Any], Awaitable[None] | None]) -> None:
         self._refresh = refresh
@@ -228,7 +273,7 @@ class _FitForHeaders:
             if refreshing is not None:
                 await refreshing
         except Exception as error:
-            raise ConfigException(f"the token cannot be read: {_why(error)}") from error
+            raise ConfigException(f"the token cannot be read: {_described(error)}") from error
         scheme, _, token = configuration.api_key.get(AUTHORIZATION, "").partition(" ")
         token = token.strip()
         if not scheme:

@@ -1,4 +1,4 @@
-"""What this process measures of what it hears from the API server, for Prometheus."""
+"""Prometheus metrics of what this process receives from the API server."""
 
 from __future__ import annotations
 

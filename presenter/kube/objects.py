@@ -1,4 +1,4 @@
-"""From an object's bytes to the `Object` that is cached: the metadata is read, the rest passes through."""
+"""From an object's JSON to the `Object` that is cached: the metadata is read, the rest passes through as bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import structlog
 from presenter import raw_json
 from presenter.errors import ClusterError
 from presenter.kube.client import WatchEvent
+from presenter.kube.resource_version import parse_resource_version
 from presenter.resource import SANITISED, SECRET_ANNOTATIONS, Object, ResourceType
 
 COMPOSITION_LABEL = "krateo.io/composition-id"
@@ -21,10 +22,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_MAX_DIGITS = 39
-"""The cache compares this many digits at most (128 bits); a longer version is as good as no number."""
-
-_REFUSED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
 _REPLACEMENT = rb"\ufffd"
 
@@ -66,7 +64,7 @@ _encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
 
 
 def read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret_data: bool = False) -> Object:
-    """What the cache must know of an object, and its JSON without `metadata.managedFields`.
+    """The object that a JSON document is, without `metadata.managedFields`.
 
     `kind` and `apiVersion`, which the items of a list may lack, are filled in. Secrets lose their values, unless
     `secret_data` says to keep them.
@@ -82,13 +80,13 @@ def read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret
 
 def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secret_data: bool) -> Object:
     replaced = 0
-    if _REFUSED.search(raw):
-        raw, replaced = _storable(bytes(raw))
+    if _UNSTORABLE.search(raw):
+        raw, replaced = _replace_unstorable(bytes(raw))
     members = raw_json.members(raw)
     metadata_members = _metadata_members(members)
     metadata = _metadata(metadata_members)
     if replaced:
-        _mark(metadata_members, f"{replaced} characters replaced")
+        _annotate(metadata_members, f"{replaced} characters replaced")
         log.warning(
             "characters replaced that PostgreSQL cannot store",
             type=resource_type.name,
@@ -97,7 +95,7 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
             characters=replaced,
         )
     members["metadata"] = msgspec.Raw(_encode(metadata_members))
-    _name_type(members, resource_type)
+    _fill_in_type(members, resource_type)
     if not secret_data and not resource_type.group and resource_type.resource == "secrets":
         _redact(members)
     return Object(
@@ -105,8 +103,8 @@ def _read_object(raw: bytes | msgspec.Raw, resource_type: ResourceType, *, secre
         namespace=metadata.namespace,
         name=metadata.name,
         version=resource_type.version,
-        resource_version=number(metadata.resource_version),
-        created_at=_moment(metadata.created_at),
+        resource_version=parse_resource_version(metadata.resource_version),
+        created_at=_utc(metadata.created_at),
         composition_id=_composition_id(metadata, resource_type),
         labels=bytes(metadata_members["labels"]) if metadata.labels else b"{}",
         raw=_encode(members),
@@ -137,8 +135,8 @@ def _metadata(members: _Members) -> _Metadata:
         )
 
 
-def _moment(at: datetime | None) -> datetime:
-    """A time in UTC, which with other offsets may lie hours before the first that there is, or after the last."""
+def _utc(at: datetime | None) -> datetime:
+    """A time in UTC; where its offset puts it outside Python's years 1 to 9999, the first or the last moment."""
     if at is None:
         return _EPOCH
     if at.tzinfo is None:
@@ -150,14 +148,14 @@ def _moment(at: datetime | None) -> datetime:
 
 
 def _metadata_members(members: _Members) -> _Members:
-    """Those of the metadata but for managedFields, which mirrors the object and so is nested as deeply."""
+    """The members of the metadata, but for managedFields, which is nested as deeply as the object."""
     metadata = raw_json.members(members["metadata"])
     metadata.pop("managedFields", None)
     return metadata
 
 
 def ends_initial_events(event: WatchEvent) -> bool:
-    """Whether this is the bookmark that ends the present state, and with it a streaming list."""
+    """Whether this is the bookmark that ends a streaming list."""
     if event.type != "BOOKMARK":
         return False
     try:
@@ -167,15 +165,8 @@ def ends_initial_events(event: WatchEvent) -> bool:
     return annotations.get(INITIAL_EVENTS_END) == "true"
 
 
-def number(resource_version: str) -> int | None:
-    """A resourceVersion as a number; None where it is none, and so cannot be compared."""
-    if resource_version.isascii() and resource_version.isdigit() and len(resource_version) <= _MAX_DIGITS:
-        return int(resource_version)
-    return None
-
-
-def _mark(metadata: _Members, note: str) -> None:
-    """Say in an object's annotations what was changed in it."""
+def _annotate(metadata: _Members, note: str) -> None:
+    """Note in an object's annotations what was changed in it."""
     annotations = _annotations(metadata)
     annotations[SANITISED] = msgspec.Raw(_encode(note))
     metadata["annotations"] = msgspec.Raw(_encode(annotations))
@@ -187,7 +178,7 @@ def _annotations(metadata: _Members) -> _Members:
     return msgspec.json.decode(metadata["annotations"], type=_Members | None) or {}
 
 
-def _name_type(members: _Members, resource_type: ResourceType) -> None:
+def _fill_in_type(members: _Members, resource_type: ResourceType) -> None:
     if "kind" not in members:
         members["kind"] = msgspec.Raw(_encode(resource_type.kind))
     if "apiVersion" not in members:
@@ -206,7 +197,7 @@ def _composition_id(metadata: _Metadata, resource_type: ResourceType) -> str | N
 
 
 def _redact(members: _Members) -> None:
-    """Keep a Secret's keys and drop its values, also those of annotations, but for a few that do not repeat them."""
+    """Empty a Secret's values, and those of its annotations but for SECRET_ANNOTATIONS; the keys stay."""
     for field in ("data", "stringData"):
         if field in members:
             keys = msgspec.json.decode(members[field], type=dict[str, msgspec.Raw] | None)
@@ -219,14 +210,14 @@ def _redact(members: _Members) -> None:
         members["metadata"] = msgspec.Raw(_encode(metadata))
 
 
-def _storable(raw: bytes) -> tuple[bytes, int]:
+def _replace_unstorable(raw: bytes) -> tuple[bytes, int]:
     r"""The JSON with U+FFFD for `\u0000` and lone surrogates, and how many were replaced."""
     replaced = 0
 
     def replace(escape: re.Match[bytes]) -> bytes:
         nonlocal replaced
         text = escape[0]
-        if len(text) == 6 and _REFUSED.match(text):
+        if len(text) == 6 and _UNSTORABLE.match(text):
             replaced += 1
             return _REPLACEMENT
         return text

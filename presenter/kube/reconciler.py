@@ -1,4 +1,4 @@
-"""Anti-entropy: the proof, now and then, that the cache equals the cluster; and what follows when it does not."""
+"""Anti-entropy: now and then the cache is compared with the cluster, and listed anew where it differs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ log = structlog.get_logger(__name__)
 
 
 class Reconciler:
-    """Compares one watch's rows with the cluster every `interval` seconds, more or less.
+    """Compares one watch's rows with the cluster about every `interval` seconds.
 
-    The API server lists the metadata of the very version that the rows have, so that whatever differs truly differs:
-    it is counted, and `relist` lists everything again, until when nothing is compared: a difference counts once. `turn`
-    lets one comparison at a time be made.
+    The API server lists the metadata as of the rows' own checkpoint, so that whatever differs truly differs. It is
+    counted, and `relist` lists everything again; nothing is compared until that is done: a difference counts once.
+    `lock`: one comparison at a time.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Reconciler:
         watch: Watch,
         *,
         interval: float,
-        turn: asyncio.Lock,
+        lock: asyncio.Lock,
         relist: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
@@ -45,7 +45,7 @@ class Reconciler:
         self._comparisons = comparisons
         self._watch = watch
         self._interval = interval
-        self._turn = turn
+        self._lock = lock
         self._relist = relist
 
     async def run(self) -> None:
@@ -54,7 +54,7 @@ class Reconciler:
         while True:
             pause = self._interval * random.uniform(0.9, 1.1)  # noqa: S311 - as above
             try:
-                async with self._turn:
+                async with self._lock:
                     differences = await self._compare()
                 if differences:
                     log.warning(
@@ -76,7 +76,7 @@ class Reconciler:
             await asyncio.sleep(pause if compared else min(pause, RETRY_SECONDS))
 
     async def _compare(self) -> int | None:
-        """How many objects differ. None: not now, the watch is not live."""
+        """The number of objects that differ; None while the watch is not live."""
         async with self._comparisons.rows(self._watch) as rows:
             if rows is None:
                 return None

@@ -1,4 +1,4 @@
-"""One watch, followed for ever: list → replace → watch → apply."""
+"""One watch, followed for ever as client-go's reflector does: list, replace, watch, apply."""
 
 from __future__ import annotations
 
@@ -24,27 +24,26 @@ from presenter.errors import (
     ResourceExpired,
     Unavailable,
 )
-from presenter.kube.answers import InStreamError
-from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient, ListPage, WatchEvent
-from presenter.kube.discovery import SHAPING_TYPES
-from presenter.kube.mark import Mark
-from presenter.kube.objects import ends_initial_events, number, read_object, resource_version_of
-from presenter.kube.received import Budget, Received
-from presenter.kube.timings import Timings
+from presenter.kube.discovery import DEFINING_TYPES
+from presenter.kube.objects import ends_initial_events, read_object, resource_version_of
+from presenter.kube.read_ahead import Budget, ReadAhead
+from presenter.kube.refusals import InStreamError
+from presenter.kube.resource_version import ServerVersion, is_older, parse_resource_version
+from presenter.kube.timings import Backoff, Timings
 from presenter.resource import Event, Object, State, Watch
 
 PAGE_OBJECTS = 500
 PAGE_BYTES = 8 * 2**20
 CONCURRENT_LISTS = 4
 FRUITLESS_WATCHES = 3
-"""After so many watches in a row that told nothing only a list can help.
+"""After so many watches in a row without an event or a bookmark only a list can help.
 
-Some servers tell expiry by a bare 500, some end every watch at once, some never say how far they are.
+Some servers answer an expired version with a bare 500, some end every watch at once, some never send a bookmark.
 """
 
 _PASSING = (ClusterUnavailable, ClusterForbidden, ClusterNotFound)
-"""What the same request may overcome. After any other refusal (410, 400) its resourceVersion is of no use."""
+"""Failures after which the same request may succeed. After any other (410, 400) its resourceVersion is of no use."""
 
 _UNKNOWN_REQUEST = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.NOT_IMPLEMENTED)
 """How API servers refuse a streaming list when they have none; kube-apiserver by 422."""
@@ -56,9 +55,9 @@ log = structlog.get_logger(__name__)
 class Shared:
     """What all reflectors of a cluster share.
 
-    `rediscover` is called when there is reason to believe that the server's types have changed; `secret_data` keeps the
-    values of Secrets; `recoveries` are those of the database; `lists` bounds how many list at once; `unstreamed` are
-    API groups that have no streaming lists.
+    `rediscover` is called when the server's types may have changed; `secret_data` keeps the values of Secrets;
+    `recoveries` are those of the database; `lists` bounds concurrent lists; `unstreamed` are API groups that
+    have no streaming lists.
     """
 
     client: KubeClient
@@ -87,59 +86,59 @@ class Reflector:
         self._streaming = False
         self._by_pages = False
         self._ended = False
-        self._received: Received[WatchEvent] | None = None
+        self._read_ahead: ReadAhead[WatchEvent] | None = None
         self._reached = ""
         self._behind_since: float | None = None
-        self._mark = Mark("", 0.0)
+        self._server = ServerVersion("", 0.0)
         self._caught_up = False
-        self._last: Literal["none", "ended", "current"] = "none"
+        self._last_watch: Literal["none", "ended", "current"] = "none"
         self._fruitless = 0
         self._bookmarks = False
-        self._told: str | None = None
+        self._reported: str | None = None
 
     async def run(self) -> None:
-        """Follow the watch until `finish`, or cancelled. Whatever fails is told and tried again."""
+        """Follow the watch until `finish`, or cancelled. Whatever fails is logged and tried again."""
         backoff = Backoff(self._timings.backoff)
         while not self._ended:
             recoveries = self._shared.recoveries.count
             try:
-                await self._attend()
+                await self._list_and_watch()
             except (ClusterError, Unavailable) as error:
-                self._last = "none"
+                self._last_watch = "none"
                 if self._streaming and self._is_refused(error):
                     continue
-                delay = self._consider(error, backoff)
-                await self._tell(error, delay)
+                delay = self._handle(error, backoff)
+                await self._report(error, delay)
                 if isinstance(error, ClusterError):
                     await asyncio.sleep(delay)
                 elif await self._shared.recoveries.wait(recoveries, delay):
                     backoff.reset()
             except Exception as error:  # a bug that one type meets must not stop the others
                 log.exception("reflector crashed", type=str(self._watch))
-                self._last = "none"
+                self._last_watch = "none"
                 self._must_list = self._by_pages = True
                 await self._show("error", f"internal error, see the log: {error!r}")
                 await asyncio.sleep(backoff.next())
 
     def finish(self) -> bool:
-        """Apply what was received, and end. False when nothing is being received: then it may be cancelled."""
+        """End once what was received is applied. False: no watch is open, so that the task may be cancelled."""
         self._ended = True
         return self._cut()
 
     async def relist(self) -> None:
-        """Have everything read anew, after what was received is applied; returns when it is."""
+        """Apply what was received, then list everything anew; returns when that is done."""
         self._must_list = True
         self._listed.clear()
         self._cut()
         await self._listed.wait()
 
     def _cut(self) -> bool:
-        if self._received is not None:
-            self._received.cut()
-        return self._received is not None
+        if self._read_ahead is not None:
+            self._read_ahead.cut()
+        return self._read_ahead is not None
 
-    async def _attend(self) -> None:
-        """Once through: find out where to start, list if need be, and follow."""
+    async def _list_and_watch(self) -> None:
+        """Resume from the checkpoint, or list, and watch until the server ends the watch."""
         self._streaming = False
         since = await self._resume()
         if since is None and (self._by_pages or self._watch.type.group in self._shared.unstreamed):
@@ -157,18 +156,18 @@ class Reflector:
         self._reached = self._reached or checkpoint.resource_version
         asked_at = time.monotonic()
         probe = await self._client.list_page(self._watch.type, self._watch.namespace, limit=1)
-        self._mark = Mark(probe.resource_version, asked_at)
+        self._server = ServerVersion(probe.resource_version, asked_at)
         # A watch from a version that etcd has not reached does not fail: it drops events silently.
-        caught_up = await self._catch_up(probe.resource_version)
+        caught_up = await self._check_version(probe.resource_version)
         usable = caught_up and checkpoint.exact and not self._must_list
         return checkpoint.resource_version if usable else None
 
-    async def _catch_up(self, resource_version: str) -> bool:
-        """Note how far the server is; False when it went back, as a restored etcd does: a new epoch has begun.
+    async def _check_version(self, resource_version: str) -> bool:
+        """Whether the server is no older than before. False: it went back, as a restored etcd does; a new epoch began.
 
-        Raises ClusterUnavailable at first, since a replica that lags behind the others will soon have caught up.
+        Raises ClusterUnavailable for the first seconds: an API server that lags behind its peers will soon catch up.
         """
-        if not _is_lower(resource_version, self._reached):
+        if not is_older(resource_version, self._reached):
             self._reached = resource_version
             self._behind_since = None
             return True
@@ -193,7 +192,7 @@ class Reflector:
             asked_at = time.monotonic()
             page = await self._page("")
             resource_version = page.resource_version
-            await self._catch_up(resource_version)
+            await self._check_version(resource_version)
             await self._writer.begin_list(self._watch)
             while True:
                 objects = [object for item in page.items if (object := self._read(item)) is not None]
@@ -201,7 +200,7 @@ class Reflector:
                 if not page.continue_token:
                     break
                 page = await self._page(page.continue_token)
-            await self._finish_list(Mark(resource_version, asked_at))
+            await self._finish_list(ServerVersion(resource_version, asked_at))
 
     async def _page(self, continue_token: str) -> ListPage:
         page = await self._client.list_page(
@@ -212,111 +211,114 @@ class Reflector:
             self._page_objects = max(1, min(fitting, PAGE_OBJECTS))
         return page
 
-    async def _take_initial(self, received: Received[WatchEvent], asked_at: float) -> str:
-        """Take a stream's initial events for a list. Returns the resourceVersion that it has."""
+    async def _receive_initial(self, stream: ReadAhead[WatchEvent], asked_at: float) -> str:
+        """Store a streaming list: the events before the bookmark that ends it. Returns its resourceVersion."""
         await self._writer.begin_list(self._watch)
-        while batch := await self._next_initial(received):
+        while batch := await self._next_initial(stream):
             events, unreadable = self._changes(batch)
             await self._writer.list_events(self._watch, events, unreadable=unreadable)
             if ends_initial_events(batch[-1]):
                 resource_version = resource_version_of(batch[-1].object)
-                await self._finish_list(Mark(resource_version, asked_at))
+                await self._finish_list(ServerVersion(resource_version, asked_at))
                 return resource_version
         raise ClusterUnavailable(f"the list of {self._watch} ended before it was complete")
 
-    async def _next_initial(self, received: Received[WatchEvent]) -> list[WatchEvent] | None:
+    async def _next_initial(self, stream: ReadAhead[WatchEvent]) -> list[WatchEvent] | None:
         try:
             async with asyncio.timeout(self._timings.initial):
-                return await received.batch()
+                return await stream.batch()
         except TimeoutError as error:
             self._shared.unstreamed.add(self._watch.type.group)
             raise ClusterUnavailable(
                 f"the API server does not say where the list of {self._watch} ends: it is read in pages"
             ) from error
 
-    async def _finish_list(self, mark: Mark) -> None:
-        await self._writer.finish_list(self._watch, mark.resource_version, as_of=mark.asked_at)
-        self._reached = mark.resource_version
+    async def _finish_list(self, server: ServerVersion) -> None:
+        await self._writer.finish_list(self._watch, server.resource_version, as_of=server.asked_at)
+        self._reached = server.resource_version
         self._must_list = self._streaming = self._by_pages = False
         self._listed.set()
         self._fruitless = 0
-        self._last = "current"
-        self._shaped()
+        self._last_watch = "current"
+        self._notice_definitions()
 
     # -- following -------------------------------------------------------------------------------------------
 
     async def _follow(self, since: str | None) -> None:
-        """Apply what happens after `since`, until the server ends the watch. None: first list everything."""
-        told = False
+        """Watch from the version `since` on, until the server ends the watch. None: begin with a streaming list."""
+        progressed = False
         self._streaming = since is None
-        self._caught_up = since is None or self._mark.is_passed(since)
+        self._caught_up = since is None or self._server.is_reached(since)
         async with AsyncExitStack() as listing:
             if since is None:
                 await listing.enter_async_context(self._shared.lists)
             started = time.monotonic()
-            async with self._receive(since) as received:
+            async with self._receive(since) as stream:
                 if since is None:
-                    since = await self._take_initial(received, started)
+                    since = await self._receive_initial(stream, started)
                     await listing.aclose()
                 else:
-                    await self._begin()
-                self._tell_recovery()
-                while batch := await self._next(received):
+                    await self._show_resumed()
+                self._report_recovery()
+                while batch := await self._next_batch(stream):
                     reached = await self._apply(batch, since)
-                    told, since = told or reached != since, reached
+                    progressed, since = progressed or reached != since, reached
         if self._ended or self._must_list:
             return
-        at_once = not told and time.monotonic() - started < self._timings.instant
+        at_once = not progressed and time.monotonic() - started < self._timings.instant
         if at_once or not self._caught_up:
             self._count_fruitless()
         if at_once:
             raise ClusterUnavailable(f"the watch of {self._watch} ended at once, without any news")
 
-    async def _begin(self) -> None:
-        """Show how a watch stands that goes on from a checkpoint; after one that ended well, as before."""
+    async def _show_resumed(self) -> None:
+        """Store the state of a watch that resumes from its checkpoint; after one that ended well it stays as it was."""
         if self._caught_up:
-            await self._writer.apply(self._watch, [], None, as_of=self._mark.asked_at)
-        elif self._last == "none":
+            await self._writer.apply(self._watch, [], None, as_of=self._server.asked_at)
+        elif self._last_watch == "none":
             await self._writer.set_state(self._watch, "syncing")
-        self._last = "current" if self._caught_up else "ended"
+        self._last_watch = "current" if self._caught_up else "ended"
 
-    def _seconds(self) -> int:
-        """How long a watch is asked to last.
+    def _watch_seconds(self) -> int:
+        """The `timeoutSeconds` of a watch.
 
-        kube-apiserver says how far a watch is (by a bookmark) two seconds before it ends it, and else only once a
-        minute: a short one soon tells that nothing was missed.
+        kube-apiserver sends a bookmark two seconds before it ends a watch, and else once a minute: so a short watch
+        soon shows that nothing was missed.
         """
-        if self._caught_up or self._last == "current":
+        if self._caught_up or self._last_watch == "current":
             return random.randint(*self._timings.watch)  # noqa: S311 - spreads load, hides nothing
         return self._timings.catching_up
 
     @asynccontextmanager
-    async def _receive(self, since: str | None) -> AsyncIterator[Received[WatchEvent]]:
-        """What the API server tells of the time after `since`; None: from the beginning."""
+    async def _receive(self, since: str | None) -> AsyncIterator[ReadAhead[WatchEvent]]:
+        """The stream of a watch from `since` on; None: of a streaming list."""
         async with (
             self._client.watch(
                 self._watch.type,
                 self._watch.namespace,
                 since or "",
-                timeout_seconds=self._seconds(),
+                timeout_seconds=self._watch_seconds(),
                 initial_events=since is None,
             ) as events,
-            Received(events, _size, self._shared.budget, ends=ends_initial_events) as received,
+            ReadAhead(events, _size, self._shared.budget, ends=ends_initial_events) as stream,
         ):
-            self._received = received
+            self._read_ahead = stream
             try:
-                yield received
+                yield stream
             finally:
-                self._received = None
+                self._read_ahead = None
 
-    async def _next(self, received: Received[WatchEvent]) -> list[WatchEvent] | None:
-        """The next events. After a long silence the watch ends; where there should have been bookmarks, by an error."""
+    async def _next_batch(self, stream: ReadAhead[WatchEvent]) -> list[WatchEvent] | None:
+        """The next events; None at the end, or after a long silence.
+
+        Raises ClusterUnavailable after a silence where bookmarks had come before.
+        """
         try:
             async with asyncio.timeout(self._timings.silence):
-                return await received.batch()
+                return await stream.batch()
         except TimeoutError as error:
             if not self._bookmarks:
-                self._last = "ended"
+                self._last_watch = "ended"
                 return None
             raise ClusterUnavailable(
                 f"the watch of {self._watch} was silent for {self._timings.silence} s, without even a bookmark"
@@ -327,27 +329,27 @@ class Reflector:
         events, unreadable = self._changes(batch)
         checkpoint = since
         for version in filter(None, map(_version, batch)):
-            if not _is_lower(version, checkpoint):  # as that of an event that comes twice may be
+            if not is_older(version, checkpoint):  # as that of an event that comes twice may be
                 checkpoint = version
         news = [event for event in events if not _is_known(event, since)]
         bookmark = len(events) + unreadable < len(batch)
         as_of: float | None = time.monotonic()
         if not self._caught_up:
-            as_of = self._mark.asked_at if self._mark.is_passed(checkpoint, bookmark=bookmark) else None
+            as_of = self._server.asked_at if self._server.is_reached(checkpoint, bookmark=bookmark) else None
         await self._writer.apply(self._watch, news, checkpoint, unreadable=unreadable, as_of=as_of)
         if as_of is not None:
-            self._caught_up, self._last = True, "current"
-        if self._caught_up or (checkpoint != since and number(checkpoint) is not None):
+            self._caught_up, self._last_watch = True, "current"
+        if self._caught_up or (checkpoint != since and parse_resource_version(checkpoint) is not None):
             self._fruitless = 0
-        if not _is_lower(checkpoint, self._reached):
+        if not is_older(checkpoint, self._reached):
             self._reached = checkpoint
         self._bookmarks = self._bookmarks or bookmark
         if news:
-            self._shaped()
+            self._notice_definitions()
         return checkpoint
 
     def _changes(self, batch: Sequence[WatchEvent]) -> tuple[list[Event], int]:
-        """What happened to objects, and how many events told of something that is none."""
+        """The changes of objects, and the number of events whose object cannot be read."""
         changes = [event for event in batch if event.type != "BOOKMARK"]
         events = [
             Event("delete" if change.type == "DELETED" else "upsert", object)
@@ -357,29 +359,29 @@ class Reflector:
         return events, len(changes) - len(events)
 
     def _read(self, raw: msgspec.Raw) -> Object | None:
-        """The object, or None for what is none, which must not stand in the way of the others."""
+        """The object; None for what is none, which is logged and holds up no others."""
         try:
             return read_object(raw, self._watch.type, secret_data=self._shared.secret_data)
         except ClusterError as error:
             log.error("left out", type=str(self._watch), error=str(error))
             return None
 
-    def _shaped(self) -> None:
-        if self._watch.type.name in SHAPING_TYPES:
+    def _notice_definitions(self) -> None:
+        if self._watch.type.name in DEFINING_TYPES:
             self._shared.rediscover()
 
     # -- failing ---------------------------------------------------------------------------------------------
 
     def _is_refused(self, error: ClusterError | Unavailable) -> bool:
-        """Whether the API server has no streaming lists of this group: then there is nothing to wait for."""
+        """Whether the API server has no streaming lists of this group: then the next attempt is made at once."""
         if not isinstance(error, ClusterError) or error.code not in _UNKNOWN_REQUEST:
             return False
         log.info("no streaming lists, listing in pages", group=self._watch.type.group, error=str(error))
         self._shared.unstreamed.add(self._watch.type.group)
         return True
 
-    def _consider(self, error: ClusterError | Unavailable, backoff: Backoff) -> float:
-        """What follows from a failure; returns the seconds to wait."""
+    def _handle(self, error: ClusterError | Unavailable, backoff: Backoff) -> float:
+        """Choose how to go on after a failure; returns the seconds to wait."""
         if isinstance(error, InStreamError):
             self._count_fruitless()
         if self._streaming:
@@ -398,14 +400,14 @@ class Reflector:
             self._fruitless = 0
             self._must_list = True
 
-    async def _tell(self, error: ClusterError | Unavailable, delay: float) -> None:
+    async def _report(self, error: ClusterError | Unavailable, delay: float) -> None:
         """Log a failure once, and show it as the watch's state as long as it lasts."""
         if isinstance(error, ResourceExpired):
             log.info("history expired, listing again", type=str(self._watch))
             return
         text = str(error)
-        if text != self._told:
-            self._told = text
+        if text != self._reported:
+            self._reported = text
             log.warning("watch interrupted", type=str(self._watch), error=text, retry_seconds=round(delay, 1))
         if not isinstance(error, ClusterError):
             return  # the database could not be written a moment ago: there is no use in writing that there
@@ -417,20 +419,15 @@ class Reflector:
         except Unavailable as unavailable:
             log.debug("state not stored", type=str(self._watch), error=str(unavailable))
 
-    def _tell_recovery(self) -> None:
-        if self._told is not None:
-            self._told = None
+    def _report_recovery(self) -> None:
+        if self._reported is not None:
+            self._reported = None
             log.info("watching again", type=str(self._watch))
 
 
-def _is_lower(resource_version: str, than: str) -> bool:
-    left, right = number(resource_version), number(than)
-    return left is not None and right is not None and left < right
-
-
 def _is_known(event: Event, since: str) -> bool:
-    """Whether the rows tell of it already. Told again of an object that was deleted since, it would make a ghost."""
-    version, reached = event.object.resource_version, number(since)
+    """Whether the rows include it already. Applied again, it would bring an object back that was deleted since."""
+    version, reached = event.object.resource_version, parse_resource_version(since)
     return version is not None and reached is not None and version <= reached
 
 

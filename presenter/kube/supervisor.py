@@ -15,12 +15,11 @@ from presenter.cache.lease import UNKNOWN, Recoveries
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
-from presenter.kube.backoff import Backoff
 from presenter.kube.client import KubeClient
 from presenter.kube.discovery import Discovered, Discovery
 from presenter.kube.reconciler import Reconciler
 from presenter.kube.reflector import Reflector, Shared
-from presenter.kube.timings import Timings
+from presenter.kube.timings import Backoff, Timings
 from presenter.resource import ALL_NAMESPACES, ANY_RESOURCE, ResourceType, Watch
 
 SETTLING_ROUNDS = 5
@@ -30,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Running:
-    """What runs for one type: a reflector for every watch in a task of its own, and the tasks that look after them."""
+    """The tasks of one type: one for each reflector, and those that reconcile."""
 
     id: int
     type: ResourceType
@@ -38,7 +37,7 @@ class _Running:
     others: list[asyncio.Task[None]]
 
     async def stop(self, grace: float) -> None:
-        """Let what was received be applied, within so many seconds."""
+        """Stop, once what was received is applied, or after `grace` seconds."""
         for task in self.others:
             task.cancel()
         for task, reflector in self.reflectors.items():
@@ -53,8 +52,8 @@ class _Running:
 class Supervisor:
     """Watches everything that `patterns` select, in `namespaces` or, without any, in all.
 
-    The types are looked up again and again: new ones start, a type that is served in another version starts
-    over, one that is gone is forgotten with its rows. Every `reconcile_interval` seconds (0: never) each watch's rows
+    Discovery is polled: a new type is started, one that is served in another version is started over, one that is
+    gone is forgotten with its rows. Every `reconcile_interval` seconds (0: never) each watch's rows
     are compared with the cluster.
     """
 
@@ -85,10 +84,10 @@ class Supervisor:
         self._shared = Shared(client, writer, self._timings, self._rediscover.set, secret_data, self._recoveries)
         self._settling = 0
         self._cluster_uid: str | None = None
-        self._noted: frozenset[ResourceType] | None = None
-        self._leftover: dict[str, ResourceType] = {}
+        self._recorded: frozenset[ResourceType] | None = None
+        self._not_started: dict[str, ResourceType] = {}
         self._running: dict[str, _Running] = {}
-        self._told: str | None = None
+        self._reported: str | None = None
 
     async def run(self) -> None:
         """Supervise until cancelled; then every reflector has applied what it had received, and ended."""
@@ -97,30 +96,30 @@ class Supervisor:
             while True:
                 seen = self._recoveries.count
                 try:
-                    await self._look()
+                    await self._poll()
                 except ClusterError as error:
-                    self._tell(error)
+                    self._report(error)
                     await asyncio.sleep(backoff.next(error.delay))
                 except Unavailable as error:
-                    self._tell(error)
+                    self._report(error)
                     if await self._recoveries.wait(seen, backoff.next()):
                         backoff.reset()
                 else:
-                    self._tell(None)
+                    self._report(None)
                     await self._pause()
         finally:
             await self._stop_all()
 
-    async def _look(self) -> None:
-        """One look at the cluster: which is it, which types has it, who must run. Safe to repeat."""
+    async def _poll(self) -> None:
+        """Identify the cluster, discover its types, and start or stop reflectors. Safe to repeat."""
         cluster_uid = await self._identify()
         if cluster_uid != self._cluster_uid or not await self._writer.is_open(self._type_ids()):
             await self._open(cluster_uid)
-        await self._reconcile(await self._discovery.read())
+        await self._apply_discovery(await self._discovery.read())
         await self._writer.discovered()
 
     async def _pause(self) -> None:
-        """Wait for the next look: a while, or until something hints at other types, which show a bit late."""
+        """Wait until the next poll: for a while, or until the types may have changed; discovery shows that late."""
         if self._settling:
             self._settling -= 1
             await asyncio.sleep(self._timings.settling)
@@ -134,9 +133,10 @@ class Supervisor:
     # -- which cluster ---------------------------------------------------------------------------------------
 
     async def _identify(self) -> str:
-        """The cluster's uid. It is UNKNOWN as long as the API server does not tell this account.
+        """The cluster's uid; UNKNOWN as long as this account may not read it.
 
-        Once it was known, nothing else will do: no type is begun with or forgotten by the word of an unknown cluster.
+        Once it was known, ClusterForbidden and ClusterNotFound are raised instead: an unknown cluster has no say in
+        which types are watched or forgotten.
         """
         try:
             return await self._client.cluster_uid()
@@ -151,10 +151,10 @@ class Supervisor:
     async def _open(self, cluster_uid: str) -> None:
         await self._stop_all()
         await self._writer.open_cluster(cluster_uid, self._patterns.texts, secret_data=self._shared.secret_data)
-        self._leftover, self._noted = {}, None
+        self._not_started, self._recorded = {}, None
         for known in await self._writer.known_types():
             if self._patterns.selects(known.group, known.resource):
-                self._leftover[known.name] = known
+                self._not_started[known.name] = known
             else:
                 log.info("no longer in WATCH, forgotten", type=known.name)
                 await self._writer.forget(known)
@@ -162,34 +162,34 @@ class Supervisor:
 
     # -- which types -----------------------------------------------------------------------------------------
 
-    async def _reconcile(self, discovered: Discovered) -> None:
-        known = self._leftover | {name: running.type for name, running in self._running.items()}
+    async def _apply_discovery(self, discovered: Discovered) -> None:
+        known = self._not_started | {name: running.type for name, running in self._running.items()}
         wanted = {
             found.name: found for found in discovered.types if self._patterns.selects(found.group, found.resource)
         }
         for name, found in wanted.items():
             # Half the truth about a group is no reason to switch a version.
-            await self._keep(known.get(name, found) if found.group in discovered.incomplete else found)
+            await self._ensure_watched(known.get(name, found) if found.group in discovered.incomplete else found)
         for name in known.keys() - wanted.keys():
             absent = known[name]
             unwatched = any(found.name == name for found in discovered.unwatched)
             if absent.group not in discovered.incomplete and (unwatched or await self._is_gone(absent)):
                 await self._forget(absent)
             else:
-                await self._keep(absent)
-        await self._note(discovered)
+                await self._ensure_watched(absent)
+        await self._record_unwatched(discovered)
 
-    async def _note(self, discovered: Discovered) -> None:
-        """Make known what WATCH selects and nobody can watch, and of which groups it is not known what they have."""
+    async def _record_unwatched(self, discovered: Discovered) -> None:
+        """Record the types that WATCH selects and that cannot be watched, and the groups whose types are not known."""
         unwatched = {found for found in discovered.unwatched if self._patterns.selects(found.group, found.resource)}
         unwatched |= {ResourceType(group, "", ANY_RESOURCE, "", namespaced=False) for group in discovered.incomplete}
-        noted = frozenset(found for found in unwatched if self._patterns.reaches(found.group))
-        if noted != self._noted:
-            await self._writer.note_unwatched(noted)
-            self._noted = noted
+        recorded = frozenset(found for found in unwatched if self._patterns.reaches(found.group))
+        if recorded != self._recorded:
+            await self._writer.record_unwatched(recorded)
+            self._recorded = recorded
 
-    async def _keep(self, resource_type: ResourceType) -> None:
-        """See to it that the type is watched as it is described."""
+    async def _ensure_watched(self, resource_type: ResourceType) -> None:
+        """Watch the type as described; restart its reflectors where more than its `versions` has changed."""
         running = self._running.get(resource_type.name)
         if running is not None and running.type == resource_type:
             return
@@ -203,7 +203,7 @@ class Supervisor:
             running.type = resource_type  # only `versions` differs, which nobody watches
             return
         self._running[resource_type.name] = self._start(resource_type, watches)
-        self._leftover.pop(resource_type.name, None)
+        self._not_started.pop(resource_type.name, None)
 
     def _type_ids(self) -> list[int]:
         return [running.id for running in self._running.values()]
@@ -212,7 +212,7 @@ class Supervisor:
         return self._namespaces if resource_type.namespaced and self._namespaces else (ALL_NAMESPACES,)
 
     async def _is_gone(self, resource_type: ResourceType) -> bool:
-        """Whether the API server truly does not serve the type, whatever discovery says."""
+        """Whether a list of the type is answered with 404, whatever discovery says."""
         try:
             await self._client.list_page(resource_type, self._scope(resource_type)[0], limit=1)
         except ClusterNotFound:
@@ -226,9 +226,9 @@ class Supervisor:
         running = self._running.pop(resource_type.name, None)
         if running is not None:
             await running.stop(self._timings.grace)
-        self._leftover[resource_type.name] = resource_type  # until it is forgotten for good
+        self._not_started[resource_type.name] = resource_type  # until it is forgotten for good
         await self._writer.forget(resource_type)
-        del self._leftover[resource_type.name]
+        del self._not_started[resource_type.name]
 
     # -- who runs --------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Supervisor:
                     self._comparisons,
                     watch,
                     interval=self._reconcile_interval,
-                    turn=self._reconciling,
+                    lock=self._reconciling,
                     relist=reflector.relist,
                 )
                 running.others.append(asyncio.create_task(reconciler.run(), name=f"reconcile {watch}"))
@@ -254,10 +254,10 @@ class Supervisor:
         running, self._running = self._running, {}
         await asyncio.gather(*(each.stop(self._timings.grace) for each in running.values()))
 
-    def _tell(self, error: ClusterError | Unavailable | None) -> None:
+    def _report(self, error: ClusterError | Unavailable | None) -> None:
         text = None if error is None else str(error)
-        if text != self._told:
-            self._told = text
+        if text != self._reported:
+            self._reported = text
             if text is None:
                 log.info("cluster is reached again")
             else:

@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from presenter.errors import ConfigError, PresenterError
-from presenter.kube.account import Account
+from presenter.kube.login import Account
 from presenter.restaction.manifest import Reference
 from presenter.restaction.sending import SECONDS, Endpoint, SendError, send
 
@@ -68,7 +68,7 @@ class ClusterEndpoints:
     async def _api_server(self) -> Endpoint:
         if self._cluster is None:
             try:
-                account = await Account.begin(self._kubeconfig)
+                account = await Account.open(self._kubeconfig)
             except ConfigError as error:
                 raise EndpointError(f"the cluster cannot be used: {error}") from error
             self._open.push_async_callback(account.close)

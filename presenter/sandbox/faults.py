@@ -157,7 +157,7 @@ class Faults:
       500).
     - `repeat(events, gone=...)`: running watches get the last events once more, stale as they may be.
     - `break_off(how)`: watches end in that way as soon as they open: `end` makes the loop of instant closes.
-    - `stream_error(code)`: watches get an ERROR event as soon as they open.
+    - `in_stream(code)`: watches get an ERROR event as soon as they open.
     - `drop_events()`: events and bookmarks are silently not sent, on running watches too.
     - `no_bookmarks()`, `fragment(size)`: watches without bookmarks; watches in pieces of `size` bytes.
     - `lagging(version)`: lists, and so probes, show a past version, as a replica behind a load balancer that has not
@@ -228,7 +228,7 @@ class Faults:
         """Break watches off as soon as they are open, after a line that comes `first`."""
         return self._add(BreakOff(Cut(how), first=first), "watch", resource, times)
 
-    def stream_error(
+    def in_stream(
         self,
         code: int = 500,
         reason: str = "InternalError",

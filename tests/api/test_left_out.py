@@ -223,7 +223,7 @@ async def test_a_group_that_is_not_all_known_is_not_passed_off_as_whole(service:
 async def test_what_cannot_be_watched_exists_and_is_not_cached(service: Service, writer: Writer) -> None:
     await opened(writer)
     unwatched = ResourceType(WIDGETS, "", "statuses", "Status", False, ("v1",))
-    await writer.note_unwatched([unwatched])
+    await writer.record_unwatched([unwatched])
     await writer.discovered()
     reply = await until(service, code(404), resource="statuses")
     assert f"statuses.{WIDGETS} exists in the cluster, but its API cannot list and watch it" in reply.failure(404)
@@ -233,7 +233,7 @@ async def test_what_cannot_be_watched_exists_and_is_not_cached(service: Service,
     assert PANELS in await writer.known_types()
     assert unwatched.name not in {known.name for known in await writer.known_types()}
     [watch] = await writer.declare(ResourceType(WIDGETS, "v1", "statuses", "Status", False, ("v1",)))  # now it can be
-    await writer.note_unwatched([])
+    await writer.record_unwatched([])
     await first_list(writer, watch)
     assert "Warning" not in (await until(service, code(200), resource="statuses")).headers
 
@@ -241,7 +241,7 @@ async def test_what_cannot_be_watched_exists_and_is_not_cached(service: Service,
 async def test_a_group_that_does_not_tell_its_types(service: Service, writer: Writer) -> None:
     metrics = "metrics.krateo.io"
     await opened(writer)
-    await writer.note_unwatched([ResourceType(metrics, "", ANY_RESOURCE, "", False)])
+    await writer.record_unwatched([ResourceType(metrics, "", ANY_RESOURCE, "", False)])
     await writer.discovered()
     for query in ({"group": metrics}, {"group": metrics, "resource": "pods"}):
         reply = await until(service, code(503), **query)
@@ -252,7 +252,7 @@ async def test_a_group_that_does_not_tell_its_types(service: Service, writer: Wr
     await first_list(writer, watch, make_object("three"))
     assert (await until(service, warned(metrics, "some may be missing"), group=metrics)).names == ["three"]
     assert "Warning" not in (await service.page(**(ALL | {"group": metrics}), resource="pods")).headers
-    await writer.note_unwatched([])
+    await writer.record_unwatched([])
     await until(service, lambda reply: "Warning" not in reply.headers, group=metrics)
 
 

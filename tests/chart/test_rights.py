@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from presenter.access.identity import Identity
-from presenter.access.reviews import Question
+from presenter.access.review_authorizer import Question
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterForbidden, Unavailable
 from presenter.kube.client import KubeClient
-from presenter.kube.reviews import SubjectAccessReviews
+from presenter.kube.subject_access_reviews import SubjectAccessReviews
 from presenter.sandbox import Sandbox, User
 from tests.chart.helm import NAME, NAMESPACE, Manifest, Manifests, Values, container, environment, example
 from tests.eventually import eventually

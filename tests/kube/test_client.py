@@ -25,9 +25,9 @@ from presenter.errors import (
     ResourceExpired,
 )
 from presenter.kube import login
-from presenter.kube.answers import InStreamError, in_stream
 from presenter.kube.client import KubeClient, WatchEvent
 from presenter.kube.objects import ends_initial_events, resource_version_of
+from presenter.kube.refusals import InStreamError, stream_error
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
 from tests.eventually import eventually
@@ -464,7 +464,7 @@ async def test_expired_within_the_stream(sandbox: Sandbox, client: KubeClient) -
     ],
 )
 def test_error_events(status: dict[str, Any], kind: type[ClusterError], code: int) -> None:
-    error = in_stream("the watch", json.dumps(status).encode())
+    error = stream_error("the watch", json.dumps(status).encode())
     assert type(error) is kind
     assert error.code == code
     assert error.delay == status.get("details", {}).get("retryAfterSeconds")

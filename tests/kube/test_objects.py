@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presenter.errors import ClusterError
-from presenter.kube.objects import number, read_object, resource_version_of
+from presenter.kube.objects import read_object, resource_version_of
+from presenter.kube.resource_version import parse_resource_version
 from presenter.resource import SANITISED, SECRET_ANNOTATIONS, Object, ResourceType
 
 PANEL = ResourceType("widgets.templates.krateo.io", "v1beta1", "panels", "Panel", True, ("v1beta1",))
@@ -116,7 +117,7 @@ def test_a_composition_whose_uid_is_no_uuid_has_no_composition_id() -> None:
     ],
 )
 def test_resource_versions_are_numbers_when_they_are(text: str, expected: int | None) -> None:
-    assert number(text) == expected
+    assert parse_resource_version(text) == expected
     assert read(manifest(resourceVersion=text)).resource_version == expected
 
 

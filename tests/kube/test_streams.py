@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.kube.backoff import MAX_SERVER_DELAY, Backoff, BackoffTimings
-from presenter.kube.lines import LineSplitter
-from presenter.kube.received import Budget, Received
+from presenter.kube.client import LineSplitter
+from presenter.kube.read_ahead import Budget, ReadAhead
+from presenter.kube.timings import MAX_SERVER_DELAY, Backoff, BackoffTimings
 from tests.eventually import eventually
 
 _texts = st.text(alphabet="aé😀\r\0")
@@ -70,11 +70,11 @@ class Source:
         await eventually(look, lambda read: read >= at)
 
 
-def received(source: Source, budget: Budget | None = None, **bounds: Any) -> Received[int]:
-    return Received(source.stream(), int, budget or Budget(), **bounds)
+def received(source: Source, budget: Budget | None = None, **bounds: Any) -> ReadAhead[int]:
+    return ReadAhead(source.stream(), int, budget or Budget(), **bounds)
 
 
-async def drained(stream: Received[int]) -> list[list[int]]:
+async def drained(stream: ReadAhead[int]) -> list[list[int]]:
     """All batches to come."""
     found = []
     while batch := await stream.batch():

@@ -19,10 +19,9 @@ from presenter.cache.watch_patterns import ALWAYS, WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
 from presenter.errors import DatabaseUnavailable
-from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
 from presenter.kube.supervisor import Supervisor
-from presenter.kube.timings import Timings
+from presenter.kube.timings import BackoffTimings, Timings
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
 from presenter.sandbox.faults import Fault

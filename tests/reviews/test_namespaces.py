@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from presenter.access.reviews import ReviewAuthorizer
+from presenter.access.review_authorizer import ReviewAuthorizer
 from presenter.cache import pages
 from presenter.cache.pages import namespaces_of
 from presenter.cache.pool import Pool
 from presenter.cache.scope import Grant
 from presenter.cache.writer import Writer
-from presenter.kube.reviews import SubjectAccessReviews
+from presenter.kube.subject_access_reviews import SubjectAccessReviews
 from presenter.resource import Event, Watch
 from tests.cache.objects import BUTTONS, PANELS, PODS, THEMES, make_object
 from tests.rbac.objects import identity, user

@@ -117,7 +117,7 @@ async def test_who_leaves_does_not_take_the_answer_along(world: World) -> None:
 
 
 async def test_a_question_that_nobody_waits_for_is_withdrawn(world: World) -> None:
-    authorizer = world.authorizer(at_once=1)
+    authorizer = world.authorizer(concurrency=1)
     gate = world.sandbox.faults.hold(verb="create", resource=REVIEWS, times=1)
     asking = asyncio.create_task(authorizer.allowed(ALICE, "get", CONFIG_MAPS, "dev", "c"))
     await gate.reached.wait()
@@ -135,7 +135,7 @@ async def test_many_namespaces_are_asked_about_at_once_within_bounds(world: Worl
         world.config_maps(team, "a")
         if number % 2:
             world.let(team, user("alice"), reading())
-    authorizer = world.authorizer(at_once=32)
+    authorizer = world.authorizer(concurrency=32)
     await authorizer.scope(ALICE, "list", [CONFIG_MAPS], namespace="void", name=None)
     world.sandbox.requests.clear()
 
@@ -154,7 +154,7 @@ async def test_one_failure_ends_the_asking(world: World) -> None:
     world.namespaces(*teams)
     for team in teams:
         world.config_maps(team, "a")
-    authorizer = world.authorizer(at_once=1)
+    authorizer = world.authorizer(concurrency=1)
     await authorizer.scope(ALICE, "list", [CONFIG_MAPS], namespace="void", name=None)
     world.sandbox.requests.clear()
     world.sandbox.faults.refuse(500, verb="create", resource=REVIEWS, times=1)
@@ -205,7 +205,7 @@ async def test_an_answer_is_for_the_very_question(world: World) -> None:
 
 
 async def test_only_the_answers_used_last_are_kept(world: World) -> None:
-    authorizer = world.authorizer(remembered=2)
+    authorizer = world.authorizer(capacity=2)
     for name, reviews in (("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4)):
         await authorizer.allowed(ALICE, "get", CONFIG_MAPS, "dev", name)
         assert world.reviews == reviews, name

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from presenter.access.reviews import Question, ReviewAuthorizer
+from presenter.access.review_authorizer import Question, ReviewAuthorizer
 from presenter.config import ClusterSettings
 from presenter.errors import Unavailable
 from presenter.kube.client import KubeClient
-from presenter.kube.reviews import PATH, SubjectAccessReviews
+from presenter.kube.subject_access_reviews import PATH, SubjectAccessReviews
 from tests.rbac.objects import identity
 from tests.reviews.world import CLUSTER, DEPLOYMENTS, TTL, World
 

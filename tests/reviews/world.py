@@ -10,10 +10,10 @@ from typing import Any
 import aiohttp
 
 from presenter.access.identity import Identity
-from presenter.access.reviews import ReviewAuthorizer
+from presenter.access.review_authorizer import ReviewAuthorizer
 from presenter.cache.catalog import CachedType, WatchStatus
 from presenter.kube.client import KubeClient
-from presenter.kube.reviews import SubjectAccessReviews
+from presenter.kube.subject_access_reviews import SubjectAccessReviews
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox
 from tests.rbac.objects import cluster_role, cluster_role_binding, ref, role, role_binding, rule

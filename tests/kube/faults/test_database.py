@@ -24,8 +24,8 @@ from presenter.cache.writer import Writer
 from presenter.commands.embedded import EmbeddedPostgres
 from presenter.config import ClusterSettings
 from presenter.errors import DatabaseUnavailable
-from presenter.kube.backoff import BackoffTimings
 from presenter.kube.client import KubeClient
+from presenter.kube.timings import BackoffTimings
 from presenter.sandbox import Sandbox
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, variables_of

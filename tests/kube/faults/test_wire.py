@@ -9,8 +9,8 @@ import time
 import msgspec
 import pytest
 
-from presenter.kube.backoff import BackoffTimings
 from presenter.kube.reflector import FRUITLESS_WATCHES
+from presenter.kube.timings import BackoffTimings
 from tests.eventually import eventually
 from tests.kube.world import CONFIG_MAPS, FAST, World
 
@@ -140,7 +140,7 @@ async def test_fault_07_in_stream_500_without_reason(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
         await world.watching()
-        error = world.sandbox.faults.stream_error(500, "", "", resource=CONFIG_MAPS, times=FRUITLESS_WATCHES + 1)
+        error = world.sandbox.faults.in_stream(500, "", "", resource=CONFIG_MAPS, times=FRUITLESS_WATCHES + 1)
         world.sandbox.faults.cut("error", resource=CONFIG_MAPS)
         world.change()
         await world.befell(error)

@@ -1,4 +1,4 @@
-"""Questions put to the API server as SubjectAccessReviews: whatever authorizers it has, their verdict counts."""
+"""SubjectAccessReviews: the API server decides who may see what, by whichever authorizers it has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from presenter.access.reviews import Question
+from presenter.access.review_authorizer import Question
 from presenter.errors import ClusterError, ClusterForbidden, Unavailable
 from presenter.kube.client import KubeClient
 
@@ -28,7 +28,7 @@ _decode = msgspec.json.Decoder(_Review).decode
 
 
 class SubjectAccessReviews:
-    """The authority of one cluster. This service's account must be allowed to create subjectaccessreviews.
+    """The reviewer of one cluster. This service's account must be allowed to create subjectaccessreviews.
 
     `patience`: seconds after which a review counts as not answered.
     """

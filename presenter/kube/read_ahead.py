@@ -1,4 +1,4 @@
-"""Reading ahead: a stream is read as fast as it comes, and handed on as whatever has gathered meanwhile."""
+"""Reading ahead: a stream is read as fast as it comes, and handed on in batches of what has gathered meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL_BYTES = 8 * 2**20
 
 
 class Budget:
-    """How many bytes may be held by all streams that share it."""
+    """The bytes that all streams which share it may hold."""
 
     def __init__(self, size: int = ALL_BYTES) -> None:
         self._left = size
@@ -46,13 +46,12 @@ class Budget:
         await self._freed.wait()
 
 
-class Received(Generic[Item]):
-    """All items of `source` in their order, in batches: of one item when idle, of many under load.
+class ReadAhead(Generic[Item]):
+    """The items of `source`, in batches: of one item when idle, of many under load.
 
-    A batch has at most `max_items` items and `max_bytes` bytes by `size`, but for a larger item, which comes alone; an
-    item of which `ends` is true is the last of its batch. What is read ahead stays below `stream_bytes`, and with all
-    others below the `budget`, plus one item: then nothing more is read until some of it is taken. An error of the
-    source is raised after the items before it.
+    A batch has at most `max_items` items and `max_bytes` bytes (by `size`), or one larger item; an item of which `ends`
+    is true is the last of its batch. Once `stream_bytes`, or the `budget` shared with other streams, are used up,
+    nothing more is read until a batch is done with. An error of the source is raised after the items before it.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class Received(Generic[Item]):
     async def batch(self) -> list[Item] | None:
         """The next items, as soon as there are any; None at the end of the source, or where it was cut.
 
-        Those of the batch before are done with, and make room.
+        The batch before is done with: its bytes are given back.
         """
         self._give_back(*self._handed_on)
         self._handed_on = (0, 0)

@@ -1,4 +1,4 @@
-"""What the API server's refusals mean: HTTP statuses and Status objects as ClusterErrors."""
+"""The API server's refusals as ClusterErrors: HTTP statuses, and Status objects in answers and watches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from presenter.errors import (
 
 
 class InStreamError(ClusterUnavailable):
-    """An ERROR event other than 410, sent under a 200: the server gave this watch up."""
+    """An ERROR event other than 410, within an answer of 200: the server gave this watch up."""
 
 
 _EXPIRED_REASONS = {"Expired", "Gone"}
@@ -37,7 +37,7 @@ def refusal(request: str, code: int, headers: Mapping[str, str], body: bytes) ->
     return kind(text, code=code, delay=_delay(headers, status))
 
 
-def in_stream(request: str, body: bytes | msgspec.Raw) -> ClusterError:
+def stream_error(request: str, body: bytes | msgspec.Raw) -> ClusterError:
     """The error that the Status of an ERROR event stands for."""
     status = _status(body)
     said = f"{status.code or 'no code'} {status.message or status.reason}".rstrip()

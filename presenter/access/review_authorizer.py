@@ -1,4 +1,4 @@
-"""What a caller may see, asked question by question of who decides: for clusters whose authority is not RBAC alone."""
+"""From an identity to a scope by SubjectAccessReviews: for clusters whose authorizer is not RBAC alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NamespacesOf = Callable[[Collection[int]], Awaitable[Mapping[int, Collection[str
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May this user do this?
+    """A request that may be allowed, in the terms of a SubjectAccessReview.
 
     An empty namespace asks about all of them, and about cluster-scoped objects; an empty name about every object.
     """
@@ -43,17 +43,17 @@ class Question:
 
 
 class Reviewer(Protocol):
-    """Who decides in one cluster."""
+    """Decides in one cluster."""
 
     async def allowed(self, question: Question) -> bool:
-        """The answer. Raises Unavailable when there is none."""
+        """Whether the request is allowed. Raises Unavailable when that cannot be decided."""
 
 
 class ReviewAuthorizer:
     """Asks each cluster's reviewer, and believes an answer for as long as `ttl`, whichever it was.
 
-    `reviewers` are by cluster. `list_verb` is the verb that a list takes, as in RbacAuthorizer. At most `at_once`
-    questions are on their way to one reviewer, and at most `remembered` of its answers are kept. `clock` tells seconds.
+    `reviewers` are by cluster. `list_verb` is the verb that a list takes, as in RbacAuthorizer. At most `concurrency`
+    questions are on their way to one reviewer, and at most `capacity` of its answers are kept. `clock` tells seconds.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class ReviewAuthorizer:
         ttl: timedelta,
         *,
         list_verb: Verb = "list",
-        at_once: int = 32,
-        remembered: int = 50_000,
+        concurrency: int = 32,
+        capacity: int = 50_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._answers = {
-            cluster: _Answers(reviewer, ttl.total_seconds(), at_once, remembered, clock)
+        self._caches = {
+            cluster: _ReviewCache(reviewer, ttl.total_seconds(), concurrency, capacity, clock)
             for cluster, reviewer in reviewers.items()
         }
         self._namespaces_of = namespaces_of
@@ -89,15 +89,15 @@ class ReviewAuthorizer:
         the caller may also list in an empty one is not found out. Raises Unavailable when a question has no answer.
         """
         inquiries = [self._inquiry(identity, verb, cached, name or "") for cached in types]
-        widest = await _together(inquiry.widest(namespace) for inquiry in inquiries)
+        widest = await _gather(inquiry.widest(namespace) for inquiry in inquiries)
         scope = {inquiry.cached.id: grant for inquiry, grant in zip(inquiries, widest, strict=True)}
         refused = [inquiry for inquiry in inquiries if inquiry.namespaced and scope[inquiry.cached.id] == NOTHING]
         unlisted = [inquiry.cached for inquiry in refused if namespace is None and not inquiry.cached.synced]
         for cached in unlisted:
             if not cached.refused:
                 cached.require_synced()  # which namespaces to ask about is not known before
-        places = await self._places([inquiry.cached.id for inquiry in refused], namespace)
-        narrower = await _together(inquiry.within(places.get(inquiry.cached.id, ())) for inquiry in refused)
+        candidates = await self._namespaces_to_ask([inquiry.cached.id for inquiry in refused], namespace)
+        narrower = await _gather(inquiry.within(candidates.get(inquiry.cached.id, ())) for inquiry in refused)
         scope |= {inquiry.cached.id: grant for inquiry, grant in zip(refused, narrower, strict=True)}
         granted = {type_id: grant for type_id, grant in scope.items() if grant != NOTHING}
         if unlisted and not granted:
@@ -113,17 +113,17 @@ class ReviewAuthorizer:
         return bool(await inquiry.ask([namespace], name))
 
     def _inquiry(self, identity: Identity, verb: Verb, cached: CachedType, name: str) -> _Inquiry:
-        answers = self._answers.get(cached.cluster)
-        if answers is None:
+        reviews = self._caches.get(cached.cluster)
+        if reviews is None:
             raise Unavailable(
                 f"who may see what in cluster {cached.cluster} cannot be asked: this service is connected to "
-                f"{', '.join(sorted(self._answers)) or 'no cluster'}"
+                f"{', '.join(sorted(self._caches)) or 'no cluster'}"
             )
         # kube-apiserver takes a review's groups as they are: what a login would imply has to be said.
         asker = replace(identity, groups=identity.groups | implied_groups(identity.username))
-        return _Inquiry(answers, asker, self._list_verb if verb == "list" else verb, cached, name)
+        return _Inquiry(reviews, asker, self._list_verb if verb == "list" else verb, cached, name)
 
-    async def _places(self, type_ids: list[int], namespace: str | None) -> Mapping[int, Collection[str]]:
+    async def _namespaces_to_ask(self, type_ids: list[int], namespace: str | None) -> Mapping[int, Collection[str]]:
         if namespace is not None:
             return dict.fromkeys(type_ids, (namespace,))
         return await self._namespaces_of(type_ids) if type_ids else {}
@@ -131,9 +131,9 @@ class ReviewAuthorizer:
 
 @dataclass(frozen=True, slots=True)
 class _Inquiry:
-    """What one caller may do with one type; a name when only objects that bear it matter."""
+    """The questions about one caller and one type; with a `name`, about objects of that name only."""
 
-    answers: _Answers
+    reviews: _ReviewCache
     identity: Identity
     verb: Verb
     cached: CachedType
@@ -144,7 +144,7 @@ class _Inquiry:
         return self.cached.type.namespaced
 
     async def widest(self, namespace: str | None) -> Grant:
-        """What one question about all namespaces, or about the cluster scope, yields."""
+        """The grant by a question about all namespaces, or about the cluster scope."""
         if await self.ask([""]):
             return EVERYTHING
         everywhere = namespace is None or not self.namespaced
@@ -153,18 +153,19 @@ class _Inquiry:
         return NOTHING
 
     async def within(self, namespaces: Collection[str]) -> Grant:
-        """What asking about each of these namespaces yields."""
+        """The grant by questions about each of these namespaces."""
         whole = await self.ask(namespaces)
-        named = await self.ask([place for place in namespaces if place not in whole], self.name) if self.name else ()
-        return Grant.of(namespaces=whole, objects=[(place, self.name) for place in named])
+        rest = [namespace for namespace in namespaces if namespace not in whole]
+        named = await self.ask(rest, self.name) if self.name else ()
+        return Grant.of(namespaces=whole, objects=[(namespace, self.name) for namespace in named])
 
     async def ask(self, namespaces: Collection[str], name: str = "") -> set[str]:
         """Those of the namespaces in which it is allowed."""
         group, resource = self.cached.type.group, self.cached.type.resource
         if not self.namespaced and is_decided_within(self.verb, resource):
             namespaces = [name]
-        questions = [Question(self.identity, self.verb, group, resource, place, name) for place in namespaces]
-        return {question.namespace for question in await self.answers.allowed(questions)}
+        questions = [Question(self.identity, self.verb, group, resource, namespace, name) for namespace in namespaces]
+        return {question.namespace for question in await self.reviews.allowed(questions)}
 
 
 @dataclass(slots=True, eq=False)
@@ -175,17 +176,17 @@ class _Pending:
     waiting: int = 0
 
 
-class _Answers:
+class _ReviewCache:
     """One reviewer's answers: remembered for `ttl` seconds, and asked for once however many wait."""
 
     def __init__(
-        self, reviewer: Reviewer, ttl: float, at_once: int, remembered: int, clock: Callable[[], float]
+        self, reviewer: Reviewer, ttl: float, concurrency: int, capacity: int, clock: Callable[[], float]
     ) -> None:
         self._reviewer = reviewer
         self._ttl = ttl
-        self._remembered = remembered
+        self._capacity = capacity
         self._clock = clock
-        self._turns = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(concurrency)
         self._pending: dict[Question, _Pending] = {}
         self._known: OrderedDict[Question, tuple[bool, float]] = OrderedDict()
 
@@ -193,7 +194,7 @@ class _Answers:
         """Those that are answered with yes. Raises Unavailable when one has no answer."""
         answers = {question: self._recall(question) for question in questions}
         unknown = [question for question, answer in answers.items() if answer is None]
-        answers |= zip(unknown, await _together(self._answer(question) for question in unknown), strict=True)
+        answers |= zip(unknown, await _gather(self._answer(question) for question in unknown), strict=True)
         return [question for question, answer in answers.items() if answer]
 
     def _recall(self, question: Question) -> bool | None:
@@ -206,7 +207,7 @@ class _Answers:
     def _remember(self, question: Question, allowed: bool, until: float) -> None:
         self._known[question] = (allowed, until)
         self._known.move_to_end(question)
-        if len(self._known) > self._remembered:
+        if len(self._known) > self._capacity:
             self._known.popitem(last=False)
 
     async def _answer(self, question: Question) -> bool:
@@ -227,7 +228,7 @@ class _Answers:
                 del self._pending[question]
 
     async def _review(self, question: Question) -> bool:
-        async with self._turns:
+        async with self._slots:
             asked_at = self._clock()  # what changes while it is being answered may not be in the answer
             allowed = await timed_review(self._reviewer.allowed(question))
         self._remember(question, allowed, asked_at + self._ttl)
@@ -240,7 +241,7 @@ class _Answers:
             pending.task.exception()  # asyncio logs what nobody looked at, but the last to wait may have just left
 
 
-async def _together(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def _gather(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All answers, in order. The first failure is raised as it is and ends the waiting for the others."""
     tasks = [asyncio.create_task(question) for question in questions]
     try:
