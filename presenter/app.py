@@ -185,7 +185,7 @@ async def _watching(
     ):
         if not await schema.may_be_written(pool):
             raise ConfigError(
-                f"DB_USER is {address.user!r}, who may not write at {address.there}: name who migrated it"
+                f"DB_USER is {address.user!r}, who may not write at {address.label}: name who migrated it"
             )
         recoveries = Recoveries()
 

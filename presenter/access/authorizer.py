@@ -33,7 +33,7 @@ class Authorizer(Protocol):
 
 
 class Decision(NamedTuple):
-    """What may be seen; and, by the name of a cluster of which nothing is in the scope, why nothing is decided."""
+    """A scope, and by name the clusters of which nothing is in it, since it cannot be decided."""
 
     scope: Scope
     undecided: Mapping[str, Unavailable]
@@ -48,7 +48,7 @@ async def decide(
     namespace: str | None,
     name: str | None,
 ) -> Decision:
-    """The scope over several clusters, each by itself: what cannot be decided in one is not the others' trouble.
+    """The scope over several clusters, each by itself: one that cannot be decided does not stop the others.
 
     Raises Unavailable when no cluster's can be decided, and DatabaseUnavailable.
     """
@@ -61,7 +61,7 @@ async def decide(
         try:
             scope |= await authorizer.scope(identity, verb, of_cluster, namespace=namespace, name=name)
         except (DatabaseUnavailable, SchemaOutdated):
-            raise  # which is everybody's trouble
+            raise  # which concerns every cluster
         except Unavailable as error:
             undecided[cluster] = error
     if undecided and len(undecided) == len(by_cluster):
@@ -87,7 +87,7 @@ class RbacAuthorizer:
         return {cached.id: await self._grant(identity, verb, cached) for cached in types}
 
     async def allowed(self, identity: Identity, verb: Verb, cached: CachedType, namespace: str, name: str) -> bool:
-        """Whether one object may be seen, for its namespace or its name."""
+        """Whether one object may be seen."""
         return (await self._grant(identity, verb, cached)).covers(namespace, name)
 
     async def _grant(self, identity: Identity, verb: Verb, cached: CachedType) -> Grant:

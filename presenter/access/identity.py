@@ -1,4 +1,4 @@
-"""Bearer tokens: from an Authorization header to who is asking, and, for the command line, the other way round."""
+"""Bearer tokens: from an Authorization header to an identity, and, for the command line, back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import re
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +25,7 @@ from presenter.access.keys import (
     fetch_jwks,
     spellings,
 )
+from presenter.access.lru import LruCache
 from presenter.config import AuthSettings
 from presenter.errors import Unauthorized
 
@@ -41,8 +41,9 @@ _WHETHER_AUTHENTICATED = frozenset({AUTHENTICATED, "system:unauthenticated"})
 MAX_TOKEN = 32_768
 """Characters of a token. Entra puts up to 200 groups into one, which makes 10,000; all headers together have 64 KiB."""
 
-_REMEMBERED_TOKENS = 1024
-_REMEMBERED_GROUPS = 100_000
+_CACHE_CAPACITY, _TOKEN = 100_000, 100
+"""Groups of the verified tokens that are remembered; each token counts as 100 more."""
+
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _YEAR_10000 = 253_402_300_800  # the year 10000: what lies beyond was not meant as seconds
 
@@ -84,11 +85,11 @@ class Authenticator:
         self._settings = settings
         self._sign_key = None if settings.sign_key is None else settings.require_sign_key()
         self._keys = keys
-        self._verified = _TokenCache()
+        self._verified: LruCache[bytes, _Verified] = LruCache(_CACHE_CAPACITY, _weight)
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Authenticator:
-        """The one that the settings describe. Raises ConfigError when they leave nothing to verify a token with."""
+        """An authenticator by the settings. Raises ConfigError when they leave nothing to verify a token with."""
         settings.require_token_keys()
         keys = None
         if settings.jwks_url is not None:
@@ -111,7 +112,7 @@ class Authenticator:
             verified = await self._verify(token)
             self._verified.put(digest, verified)
         if time.time() >= verified.expires_at + LEEWAY_SECONDS:
-            self._verified.forget(digest)
+            self._verified.discard(digest)
             raise Unauthorized("the token has expired")
         return verified.identity
 
@@ -221,30 +222,8 @@ class Authenticator:
         return frozenset(listed)
 
 
-class _TokenCache:
-    """Tokens that were verified, by their digests; those that came last longest ago are forgotten first."""
-
-    def __init__(self) -> None:
-        self._tokens: OrderedDict[bytes, _Verified] = OrderedDict()
-        self._groups = 0
-
-    def get(self, digest: bytes) -> _Verified | None:
-        verified = self._tokens.get(digest)
-        if verified is not None:
-            self._tokens.move_to_end(digest)
-        return verified
-
-    def put(self, digest: bytes, verified: _Verified) -> None:
-        self.forget(digest)
-        self._tokens[digest] = verified
-        self._groups += len(verified.identity.groups)
-        while len(self._tokens) > _REMEMBERED_TOKENS or self._groups > _REMEMBERED_GROUPS:
-            self.forget(next(iter(self._tokens)))
-
-    def forget(self, digest: bytes) -> None:
-        verified = self._tokens.pop(digest, None)
-        if verified is not None:
-            self._groups -= len(verified.identity.groups)
+def _weight(_: bytes, verified: _Verified) -> int:
+    return _TOKEN + len(verified.identity.groups)
 
 
 def token_for(settings: AuthSettings, username: str, groups: Sequence[str], ttl: timedelta) -> str:
@@ -295,7 +274,7 @@ def _bearer(headers: Sequence[str]) -> str:
 
 
 def _algorithm_and_kid(token: str) -> tuple[str, str | None]:
-    """What the header says, of which nothing is believed yet; keys that it brings along are not looked at."""
+    """The `alg` and `kid` of the header, not verified yet; keys that the header brings along are ignored."""
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
@@ -305,7 +284,7 @@ def _algorithm_and_kid(token: str) -> tuple[str, str | None]:
 
 
 def _shown_claim(token: str, claim: str) -> str:
-    """What is wrong in a token whose signature was verified before its claims."""
+    """A claim of a token whose signature was verified, and whose claims were not."""
     return _shown(jwt.decode(token, options={"verify_signature": False}).get(claim))
 
 

@@ -1,4 +1,4 @@
-"""The public keys that tokens are signed with: fetched as a JSON Web Key Set, kept, and followed as they rotate."""
+"""The public keys of tokens: fetched as a JSON Web Key Set, kept, and fetched again as they rotate."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One public key: its name, which of `ALGORITHMS` it verifies, and what the JWT library wants of it."""
+    """One public key: its name, the `ALGORITHMS` that it verifies, and the JWT library's object."""
 
     kid: str | None
     algorithms: frozenset[str]
@@ -200,7 +200,7 @@ def _key(jwk: Mapping[str, Any]) -> Key | None:
 
 
 def _algorithms(jwk: Mapping[str, Any]) -> frozenset[str]:
-    """What a key may verify: none when it is for something else, or when its private half was published with it."""
+    """The algorithms that a key may verify; none when it is for something else, or its private half was published."""
     operations = jwk.get("key_ops", ["verify"])
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations or "d" in jwk:
         return frozenset()

@@ -1,4 +1,4 @@
-"""What this process measures of deciding who may see what, for Prometheus."""
+"""Prometheus metrics of deciding who may see what."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NONE, _ALLOWED, _DENIED = map(REVIEW_SECONDS.labels, ("none", "allowed", "denie
 
 
 async def timed_review(review: Awaitable[bool]) -> bool:
-    """A review's verdict, and how long it took. Raises Unavailable when there is none."""
+    """A review's verdict, timed. Raises Unavailable when there is none."""
     started = time.perf_counter()
     try:
         allowed = await review

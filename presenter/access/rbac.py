@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,6 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from presenter.access.identity import Identity
+from presenter.access.lru import LruCache
 from presenter.cache.scope import EVERYTHING, Grant
 from presenter.resource import RBAC_GROUP, SANITISED
 
@@ -25,6 +25,8 @@ MASTERS = "system:masters"
 """The group that may do everything, whatever the rules say ("RBAC Good Practices", "Least privilege")."""
 
 _CACHE_CAPACITY = 200_000
+"""Strings of about 64 bytes, by which grants are counted: one may be of thousands of namespaces."""
+
 _ANY = "*"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _SERVICE_ACCOUNTS = "system:serviceaccounts"
@@ -74,7 +76,7 @@ class RbacRules:
         self._roles: dict[_Key, _Rules] = {}
         self._bindings: dict[_Key, _Binding] = {}
         self._by_subject: dict[_Subject, dict[_Key, _Binding]] = {}
-        self._cache = _GrantCache(_CACHE_CAPACITY)
+        self._cache: LruCache[_Question, Grant] = LruCache(_CACHE_CAPACITY, _weight)
 
     def put(self, kind: Kind, namespace: str, name: str, raw: bytes) -> str | None:
         """Take an object's JSON, in place of what was there under its name.
@@ -338,43 +340,11 @@ def _described(key: _Key, role: _Key | None = None) -> str:
 
 
 def _quoted(name: str) -> str:
-    """In quotes, and on one line: the names of RBAC objects may hold anything but `/` and `%`."""
+    """A name in quotes, on one line: names of RBAC objects may hold anything but `/` and `%`."""
     return json.dumps(name, ensure_ascii=False)
 
 
-# What was decided
-
 _Question = tuple[Identity, str, str, str, bool]
-
-
-class _GrantCache:
-    """Grants by question, those unused for longest forgotten first.
-
-    What it holds is bounded and not how many: a grant may be of thousands of namespaces. `capacity` counts
-    strings of about 64 bytes.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._grants: OrderedDict[_Question, Grant] = OrderedDict()
-        self._capacity = capacity
-        self._held = 0
-
-    def get(self, question: _Question) -> Grant | None:
-        grant = self._grants.get(question)
-        if grant is not None:
-            self._grants.move_to_end(question)
-        return grant
-
-    def put(self, question: _Question, grant: Grant) -> None:
-        """Remember a grant whose question is not held yet."""
-        self._grants[question] = grant
-        self._held += _weight(question, grant)
-        while self._held > self._capacity:
-            self._held -= _weight(*self._grants.popitem(last=False))
-
-    def clear(self) -> None:
-        self._grants.clear()
-        self._held = 0
 
 
 def _weight(question: _Question, grant: Grant) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from presenter.access.identity import Identity
+from presenter.access.lru import LruCache
 from presenter.access.metrics import timed_review
 from presenter.access.rbac import implied_groups, is_decided_within
 from presenter.cache.scope import EVERYTHING, NOTHING, Grant
@@ -184,11 +184,10 @@ class _ReviewCache:
     ) -> None:
         self._reviewer = reviewer
         self._ttl = ttl
-        self._capacity = capacity
         self._clock = clock
         self._slots = asyncio.Semaphore(concurrency)
         self._pending: dict[Question, _Pending] = {}
-        self._known: OrderedDict[Question, tuple[bool, float]] = OrderedDict()
+        self._known: LruCache[Question, tuple[bool, float]] = LruCache(capacity)
 
     async def allowed(self, questions: Collection[Question]) -> list[Question]:
         """Those that are answered with yes. Raises Unavailable when one has no answer."""
@@ -199,16 +198,7 @@ class _ReviewCache:
 
     def _recall(self, question: Question) -> bool | None:
         known = self._known.get(question)
-        if known is None or self._clock() >= known[1]:
-            return None
-        self._known.move_to_end(question)
-        return known[0]
-
-    def _remember(self, question: Question, allowed: bool, until: float) -> None:
-        self._known[question] = (allowed, until)
-        self._known.move_to_end(question)
-        if len(self._known) > self._capacity:
-            self._known.popitem(last=False)
+        return known[0] if known is not None and self._clock() < known[1] else None
 
     async def _answer(self, question: Question) -> bool:
         """The answer, when it comes; a question that nobody waits for any more is withdrawn."""
@@ -231,7 +221,7 @@ class _ReviewCache:
         async with self._slots:
             asked_at = self._clock()  # what changes while it is being answered may not be in the answer
             allowed = await timed_review(self._reviewer.allowed(question))
-        self._remember(question, allowed, asked_at + self._ttl)
+        self._known.put(question, (allowed, asked_at + self._ttl))
         return allowed
 
     def _end(self, question: Question, pending: _Pending) -> None:

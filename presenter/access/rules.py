@@ -77,7 +77,7 @@ class RulesOfClusters:
 
 
 class _RulesOfCluster:
-    """One cluster's rules; all who wait for a reading share it."""
+    """One cluster's rules, read by one at a time for all who wait."""
 
     def __init__(self, pool: Pool, cluster: str, types: Sequence[CachedType]) -> None:
         self._cluster = cluster

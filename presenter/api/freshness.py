@@ -14,10 +14,9 @@ LAG = "X-Cache-Lag-Seconds"
 
 def freshness(catalog: Catalog, ranges: Iterable[ScanRange]) -> dict[str, str]:
     """The worst state and the longest lag of the watches that bring what is in these; nothing where none does."""
-    statuses = [status for scanned in ranges if (status := catalog.sync_status(scanned)) is not None]
-    if not statuses:
+    worst = SyncStatus.worst([status for scanned in ranges if (status := catalog.sync_status(scanned)) is not None])
+    if worst is None:
         return {}
-    worst = SyncStatus.worst(statuses)
     headers: dict[str, str] = {STATE: worst.state}
     if worst.lag_seconds is not None:
         headers[LAG] = str(math.ceil(worst.lag_seconds))

@@ -50,7 +50,7 @@ class Scale:
         self.count = self.weight = 0
 
     def accept(self, size: int) -> bool:
-        """Whether a document of so many bytes is kept."""
+        """Count a document of so many bytes. Returns whether there is room for it."""
         self.weight += size
         if self.weight > self._room and not self._makes_room():
             return False
@@ -75,13 +75,13 @@ class Scale:
         return False
 
     def caused(self, _error: asyncio.CancelledError) -> bool:
-        """Whether a cancellation is the one that it asked for, and nobody else's."""
+        """Whether a cancellation is its own, and nobody else's."""
         assert self._task is not None
         return self.is_tipped and not self._task.uncancel()
 
 
 class Documents:
-    """What decodes the documents that arrive on a connection: PostgreSQL's binary jsonb is its text behind a byte."""
+    """Decodes the documents that arrive on a connection: PostgreSQL's binary jsonb is its text behind a byte."""
 
     __slots__ = ("scale",)
 
@@ -105,14 +105,14 @@ class WeighingConnection(Base):
         self.documents = Documents()
 
     async def fetch(self, *arguments: Any, **more: Any) -> Any:
-        """As asyncpg has it."""
+        """As asyncpg's; what an earlier query brought no longer counts."""
         if self.documents.scale is not None:
             self.documents.scale.begin()
         return await super().fetch(*arguments, **more)
 
 
 def documents_of(connection: Connection) -> Documents:
-    """Those of a pool's connection."""
+    """The decoder of a pool's connection."""
     documents: Documents = connection.documents  # type: ignore[union-attr]  # of which pools are made
     return documents
 
@@ -142,7 +142,7 @@ class Reading:
 
     @contextmanager
     def weighed(self, connection: Connection) -> Iterator[None]:
-        """What comes on a connection is weighed meanwhile."""
+        """Weigh what arrives on a connection."""
         if self._share is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""What the cache holds: clusters, their types, and how far each is. Serving learns it from here, and only from here."""
+"""The catalog: the clusters in the cache, their types, and the state of every watch. All that serving knows of them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from presenter.cache.scope import ScanRange
 
 STALLED_AFTER = timedelta(minutes=3)
-"""Twice the silence after which a reflector gives a connection up: then nobody watches any more."""
+"""Twice the silence after which a reflector closes a connection: then nobody watches any more."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
-"""What tells one state of a type's rows from every other: by namespace the revision, events and lists of its watch."""
+"""A version of a type's rows: by namespace the revision, events and lists of its watch. It changes when they do."""
 
 _STATES: list[State] = list(get_args(State))
 """From good to bad."""
@@ -62,7 +62,7 @@ ORDER BY c.name, t.api_group, t.resource
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """Who writes what a cluster says, or did so last."""
+    """The lease of a cluster, and the process that holds it or did last."""
 
     holder: str
     epoch: int
@@ -70,7 +70,7 @@ class Leadership:
 
     @property
     def held(self) -> bool:
-        """Whether it holds still."""
+        """Whether it has not expired."""
         return self.expires_in > timedelta()
 
 
@@ -90,7 +90,7 @@ class Cluster:
 
 
 class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
-    """How one watch of a type stands.
+    """The state of one watch of a type.
 
     `synced_at`: when its last list was completed. `checkpoint`: the resourceVersion its rows are complete up to.
     `lag_seconds`: the time since its rows were last known to be complete, None for never. `revision`: that of the last
@@ -124,12 +124,12 @@ class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def lag(self) -> timedelta:
-        """The time since it was last heard of, or a very long one."""
+        """The time since its rows were last known to be complete; `timedelta.max` for never."""
         return timedelta.max if self.lag_seconds is None else timedelta(seconds=self.lag_seconds)
 
     @property
     def severity(self) -> int:
-        """What orders watches from good to bad."""
+        """The rank of its state, from good to bad."""
         return _SEVERITY[self.state]
 
 
@@ -138,23 +138,16 @@ _decode_watches = msgspec.json.Decoder(tuple[WatchStatus, ...]).decode
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """The worst state of some watches, and their longest lag in seconds; None where one was never heard of."""
+    """The worst state of some watches, and their longest lag in seconds; None where one has none yet."""
 
     state: State
     lag_seconds: float | None
 
     @classmethod
-    def of(cls, watches: Sequence[WatchStatus]) -> SyncStatus | None:
-        """That of these; None of none."""
-        if not watches:
+    def worst(cls, statuses: Sequence[WatchStatus | SyncStatus]) -> SyncStatus | None:
+        """The status of all of these together; None of none."""
+        if not statuses:
             return None
-        lags = [watch.lag_seconds for watch in watches if watch.lag_seconds is not None]
-        severity = max(_SEVERITY[watch.state] for watch in watches)
-        return cls(_STATES[severity], max(lags) if len(lags) == len(watches) else None)
-
-    @classmethod
-    def worst(cls, statuses: Sequence[SyncStatus]) -> SyncStatus:
-        """That of all of these together, of which there is one at least."""
         lags = [status.lag_seconds for status in statuses if status.lag_seconds is not None]
         severity = max(_SEVERITY[status.state] for status in statuses)
         return cls(_STATES[severity], max(lags) if len(lags) == len(statuses) else None)
@@ -171,22 +164,22 @@ class CachedType:
 
     @cached_property
     def synced(self) -> bool:
-        """Whether what is cached may be taken for all there is."""
+        """Whether its first lists are complete, so that what is cached is all there is."""
         return all(watch.synced for watch in self.watches)
 
     @cached_property
     def refused(self) -> bool:
-        """Whether it is not synced, and every watch that is not was refused the last time it tried."""
+        """Whether it is not synced, and every watch that is not was refused at its last attempt."""
         return not self.synced and all(watch.synced or watch.refused for watch in self.watches)
 
     @cached_property
     def sync_status(self) -> SyncStatus | None:
-        """That of all its watches."""
-        return SyncStatus.of(self.watches)
+        """The worst of all its watches."""
+        return SyncStatus.worst(self.watches)
 
     @cached_property
     def by_namespace(self) -> Mapping[str, WatchStatus]:
-        """Its watches, by what they watch."""
+        """Its watches, by their namespaces."""
         return {watch.namespace: watch for watch in self.watches}
 
     @cached_property
@@ -196,7 +189,7 @@ class CachedType:
 
     @property
     def stamp(self) -> Stamp:
-        """What differs whenever its rows do, also when a version wrote them that knows of no revisions."""
+        """Changes whenever its rows do, also where a version of this program wrote them that knows of no revisions."""
         return tuple((watch.namespace, watch.revision, watch.events, watch.lists) for watch in self.watches)
 
     @property
@@ -211,9 +204,9 @@ class CachedType:
         return f"{self.type.name} in cluster {self.cluster} is not complete yet: {waiting}" if waiting else ""
 
     def require_synced(self) -> None:
-        """Raise NotSynced unless the first list is complete: until then nothing may be said to be all there is.
+        """Raise NotSynced unless the first lists are complete.
 
-        The message is for callers: it tells no namespaces, nor what the API server said, which may name objects.
+        The message is for callers: it names no namespaces, and does not quote the API server, which may name objects.
         """
         if not self.synced:
             states = dict.fromkeys(watch.state for watch in self.watches if not watch.synced)
@@ -224,7 +217,7 @@ class Catalog:
     """A snapshot of what is cached.
 
     `unwatched` are types that WATCH selects and that cannot be watched; `undiscovered` are, by cluster, the API groups
-    of which it is not known which types they have, since their servers do not tell.
+    whose types are not known, since their servers do not answer.
     """
 
     def __init__(
@@ -249,23 +242,23 @@ class Catalog:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a cluster, and all of every cluster that is to be cached is."""
+        """Whether there is a cluster, and every cluster is cached completely."""
         discovered = all(cluster.discovered for cluster in self.clusters)
         return bool(self.clusters) and discovered and all(cached.synced for cached in self.types)
 
     @cached_property
     def usable(self) -> bool:
-        """Whether there is a cluster that can be asked: what another one lacks is no reason to turn callers away."""
+        """Whether some cluster is usable: what another one lacks is no reason to turn callers away."""
         return any(self.is_usable(cluster) for cluster in self.clusters)
 
     def is_usable(self, cluster: Cluster) -> bool:
-        """Whether a cluster was once complete, but for types that refuse, and has the rules of who may see what."""
+        """Whether a cluster was once complete, but for types that are refused, and has its RBAC objects."""
         return cluster.completed and all(cached.synced for cached in self.of_group(cluster.name, RBAC_GROUP))
 
     def refuses(self, cached: CachedType) -> bool:
-        """Whether a type is missing for longer than its first list takes: the API server refuses it.
+        """Whether the API server refuses to list a type, though its cluster was once complete.
 
-        While a cluster is first listed a type that was refused once is merely slow.
+        While a cluster is first listed, a type that was refused once is merely slow.
         """
         return cached.refused and self.by_cluster[cached.cluster].completed
 
@@ -284,13 +277,13 @@ class Catalog:
         return self._of_cluster.get(cluster, ())
 
     def sync_status(self, scanned: ScanRange) -> SyncStatus | None:
-        """That of the watches that bring what is in a range; None where none does. Computed once for each."""
+        """The worst of the watches that feed a range; None where none does. Computed once for each range."""
         if scanned.namespaces is None:
             return self.by_id[scanned.type_id].sync_status
         if scanned not in self._sync_statuses:
             watches = self.by_id[scanned.type_id].by_namespace
             found = (watches.get(ALL_NAMESPACES) or watches.get(namespace) for namespace in scanned.namespaces)
-            self._sync_statuses[scanned] = SyncStatus.of([watch for watch in found if watch is not None])
+            self._sync_statuses[scanned] = SyncStatus.worst([watch for watch in found if watch is not None])
         return self._sync_statuses[scanned]
 
 

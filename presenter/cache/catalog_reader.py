@@ -1,4 +1,4 @@
-"""The catalog in memory: read again as it changes, for lists that must have it fresh, and for who only looks at it."""
+"""The catalog in memory, read again as it changes: fresh for lists, and without waiting for everything else."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from presenter.errors import DatabaseUnavailable, PresenterError, Unavailable
 if TYPE_CHECKING:
     from presenter.cache.pool import Connection, Pool
 
-PULSE = 2.0
+POLL_INTERVAL = 2.0
 """Seconds after which it is read although nobody asks for it."""
 
-OLDEST = 10.0
-"""Seconds after which what was read no longer says anything: the database has not answered since."""
+EXPIRES_AFTER = 10.0
+"""Seconds after which the last reading counts for nothing: the database has not answered since."""
 
-_GAP = 0.05
-_AGAIN = 0.5
+_MIN_INTERVAL = 0.05
+_RETRY_INTERVAL = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class CatalogReader:
         self._announcements = 0
         self._announced = asyncio.Event()
         self._reading: asyncio.Task[Catalog] | None = None
-        self._left_out: list[str] = []
+        self._refused: list[str] = []
 
     async def current(self) -> Catalog:
         """The catalog as it was at most `max_age` seconds ago, or is when a reading ends that has begun already.
@@ -64,32 +64,32 @@ class CatalogReader:
 
     @property
     def latest(self) -> Catalog:
-        """The catalog as it was last read, for whoever has waited for a `current` one: it is that, or a later one."""
+        """The catalog as it was last read: the `current` one that was waited for, or a later one."""
         assert self._catalog is not None
         return self._catalog
 
     def known(self) -> Catalog:
-        """The catalog as it was last read, without waiting for anything, if it still says something.
+        """The catalog as it was last read, without waiting.
 
-        Raises what the last reading did, and DatabaseUnavailable when none has ended for a while.
+        Raises what the last reading did, and DatabaseUnavailable when none has ended for EXPIRES_AFTER seconds.
         """
         if self._failure is not None:
             raise self._failure
         age = time.monotonic() - self._read_at
         if self._catalog is None:
             raise DatabaseUnavailable("PostgreSQL has not been asked yet")
-        if age > OLDEST:
+        if age > EXPIRES_AFTER:
             raise DatabaseUnavailable(f"PostgreSQL has not answered for {age:.0f} s")
         return self._catalog
 
     async def follow(self) -> None:
-        """Keep it read, and hear at once of what writers announce, until cancelled.
+        """Keep it read, and read it at once when writers announce changes (NOTIFY), until cancelled.
 
-        Nothing is announced on a standby server, nor through a pooler.
+        A standby server has no announcements, and a pooler passes none on.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep(), name="catalog: read")
-            tasks.create_task(self._hear(), name="catalog: hear")
+            tasks.create_task(self._poll(), name="catalog: read")
+            tasks.create_task(self._listen(), name="catalog: listen")
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ class CatalogReader:
         self._took = self._read_at - began
         # What was announced meanwhile may not be in it: it is for those who wait, and for nobody who comes later.
         self._fresh_since = self._read_at if announcements == self._announcements else -math.inf
-        self._tell(catalog)
+        self._log_refused(catalog)
         return catalog
 
     def _end(self, reading: asyncio.Task[Catalog]) -> None:
@@ -119,45 +119,45 @@ class CatalogReader:
         if not reading.cancelled():
             reading.exception()  # asyncio logs what nobody looked at, but the last to wait may have just left
 
-    async def _keep(self) -> None:
+    async def _poll(self) -> None:
         while True:
             self._announced.clear()
-            pause = PULSE
+            pause = POLL_INTERVAL
             try:
                 await self.current()
             except PresenterError:
-                pause = _AGAIN
+                pause = _RETRY_INTERVAL
             except Exception as error:  # a bug must not end those who serve
                 log.exception("the catalog cannot be read")
-                self._failure, pause = DatabaseUnavailable(f"internal error, see the log: {error!r}"), PULSE
-            await asyncio.sleep(_GAP)
+                self._failure, pause = DatabaseUnavailable(f"internal error, see the log: {error!r}"), POLL_INTERVAL
+            await asyncio.sleep(_MIN_INTERVAL)
             try:
                 async with asyncio.timeout(pause):
                     await self._announced.wait()
             except TimeoutError:
                 pass
 
-    def _tell(self, catalog: Catalog) -> None:
-        left_out = sorted(
+    def _log_refused(self, catalog: Catalog) -> None:
+        refused = sorted(
             f"{cached.type.name} of {cached.cluster}" for cached in catalog.types if catalog.refuses(cached)
         )
-        if left_out != self._left_out:
-            self._left_out = left_out
-            log.warning("left out, since the API server refuses to list them", types=left_out)
+        if refused != self._refused:
+            self._refused = refused
+            log.warning("left out, since the API server refuses to list them", types=refused)
 
-    # -- hearing -------------------------------------------------------------------------------------------------------
+    # -- listening -----------------------------------------------------------------------------------------------------
 
-    async def _hear(self) -> None:
+    async def _listen(self) -> None:
         while True:
             try:
                 async with self._pool.connection() as connection:
                     if not await connection.fetchval("SELECT pg_is_in_recovery()"):
-                        await self._listen(connection)
+                        await self._listen_on(connection)
             except Unavailable as error:
                 log.debug("announcements are not heard", error=error.message)
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(_RETRY_INTERVAL)
 
-    async def _listen(self, connection: Connection) -> None:
+    async def _listen_on(self, connection: Connection) -> None:
         closed = asyncio.Event()
 
         def announced(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The rows of a watch as of one checkpoint, held still to be compared with the cluster as of the same version.
+"""A snapshot of a watch's rows at its checkpoint, to be compared with the cluster at the same resourceVersion.
 
 The checkpoint is committed with the rows, so that any snapshot of the database shows rows and the version they have.
 """
@@ -28,7 +28,7 @@ _ROWS = "SELECT count(*) FROM resources WHERE cluster = $1 AND type_id = $2 AND 
 
 
 class FrozenRows:
-    """The rows as they were at `checkpoint`."""
+    """The rows of a watch as they were at `checkpoint`."""
 
     def __init__(self, connection: Connection, cluster: str, watch: Watch, checkpoint: str) -> None:
         self.checkpoint = checkpoint
@@ -38,7 +38,7 @@ class FrozenRows:
         self._missing = self._matching = self._differing = 0
 
     async def compare(self, versions: Mapping[str, str]) -> None:
-        """Compare with some of the cluster's objects, given as resourceVersion by uid, each once."""
+        """Compare with some of the cluster's objects: resourceVersions by uid, each object once."""
         rows = await self._connection.fetch(_VERSIONS, self._cluster, self._watch.type_id, list(versions))
         differing = sum(versions[row["uid"]] != row["resource_version"] for row in rows)
         self._missing += len(versions) - len(rows)
@@ -46,14 +46,14 @@ class FrozenRows:
         self._matching += len(rows) - differing
 
     async def differences(self) -> int:
-        """How many objects differ, are missing, or are only here, once all of the cluster's were compared."""
+        """The number of objects that differ, are missing, or are only here, once all of the cluster's were compared."""
         rows: int = await self._connection.fetchval(_ROWS, self._cluster, self._watch.type_id, self._watch.namespace)
         ghosts = rows - self._matching - self._differing
         return self._missing + self._differing + ghosts
 
 
 class Comparisons:
-    """Holds the rows of one cluster still. Its methods raise DatabaseUnavailable."""
+    """Takes snapshots of one cluster's rows. All methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: Pool, cluster: str) -> None:
         self._pool = pool
@@ -61,7 +61,7 @@ class Comparisons:
 
     @asynccontextmanager
     async def rows(self, watch: Watch) -> AsyncIterator[FrozenRows | None]:
-        """The rows of a watch; None while they are no state that the cluster ever had, as in the middle of a list."""
+        """The rows of a watch; None while they are no state that the cluster ever had, as during a list."""
         async with (
             self._pool.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),

@@ -1,7 +1,7 @@
-"""Versions that a type is served in but not cached in: which of them differ in nothing but `apiVersion`.
+"""Conversion to the versions that a type is served in but not cached in.
 
-That is what `spec.conversion.strategy: None` of a CustomResourceDefinition says. What a webhook would make of an
-object, and how a built-in type is converted, only the API server knows.
+Where the `spec.conversion.strategy` of its CustomResourceDefinition is None, they differ in nothing but `apiVersion`.
+How a webhook, or a built-in type, is converted only the API server knows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SELECT coalesce(raw #>> '{spec,conversion,strategy}', 'None') FROM resources WHE
 
 
 class Conversions:
-    """The strategies of the CustomResourceDefinitions in the cache; each is read again once one of them changed."""
+    """The conversion strategies of the CustomResourceDefinitions in the cache, read again once one of these changed."""
 
     def __init__(self) -> None:
         self._strategies: dict[tuple[int, str], tuple[Stamp, str | None]] = {}
 
     async def obstacle(self, pool: Pool, catalog: Catalog, cached: CachedType) -> str:
-        """Why the type's objects cannot be given in another version, in words; empty when they can.
+        """Why the type's objects cannot be given in another version, for an error message; empty when they can.
 
         Raises NotSynced while the CustomResourceDefinitions are not all there, and DatabaseUnavailable.
         """

@@ -1,6 +1,6 @@
-"""The opaque token of the next page, pure.
+"""The opaque token of the next page.
 
-It carries a position, the sort it belongs to and a digest of the filters, signed: misuse is told, never guessed around.
+It carries a position, the sort it belongs to and a digest of the filters, signed: misuse is an error.
 It consists of `A-Za-z0-9-_` only (base64url without padding, RFC 4648 §5), since callers put it into URLs unescaped.
 It is a position and never a permission: what may be seen is decided anew on every page.
 """
@@ -33,20 +33,20 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
 
 
 class CursorCodec:
-    """Makes and reads cursors with a key of its own, derived from the service's secret."""
+    """Encodes and decodes cursors, signed with a key that is derived from the service's secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, b"resources-presenter cursor", "sha256")
 
     def encode(self, sort: Sort, descending: bool, filters: bytes, position: Position) -> str:
-        """The token for the page after `position`. `filters` is what `digest` made of the request."""
+        """The token for the page after `position`. `filters`: the `digest` of the request."""
         body = msgspec.msgpack.encode(
             _Body(_VERSION, _SORTS.index(sort), descending, filters, tuple(_plain(value) for value in position))
         )
         return base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
 
     def decode(self, cursor: str, sort: Sort, descending: bool, filters: bytes) -> Position:
-        """The position a token stands for. Raises BadRequest when it is not ours, or was made for another request."""
+        """The position in a token. Raises BadRequest when it is not ours, or was made for another request."""
         body = self._open(cursor)
         if (body.sort, body.descending) != (_SORTS.index(sort), descending):
             raise BadRequest("cursor was made for another sort_by or sort_order: repeat those of the page it came with")
@@ -83,7 +83,7 @@ class CursorCodec:
 
 
 def digest(filters: Filters, **others: str | None) -> bytes:
-    """What a cursor remembers of a request: a digest of what decides which objects match, not of the page size."""
+    """A digest of all that decides which objects match; the page size does not."""
     described = (
         filters.name,
         filters.name_contains,

@@ -1,4 +1,4 @@
-"""How a page is read, for whoever wonders why it takes so long: its steps, and PostgreSQL's plan of each statement."""
+"""How a page is read, for whoever looks into a slow one: its steps, and PostgreSQL's plan of each statement."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ANALYZE = "ANALYZE, BUFFERS, SETTINGS"
 
 
 class Explained(NamedTuple):
-    """A step that was taken, its statement, and the values in it by their names; what it found, in how many seconds.
+    """A step: its statement, the values in it by their names, what it `found`, and in how many `seconds`.
 
-    `analyzed` is PostgreSQL's plan, where that was asked for.
+    `analyzed` is the output of EXPLAIN ANALYZE, where that was asked for.
     """
 
     step: Step
@@ -35,7 +35,7 @@ class Explained(NamedTuple):
 
 
 async def explain_page(pool: Pool, query: Query, *, analyze: bool) -> list[Explained]:
-    """Read a page as `read_page` does, and tell of every step. Raises DatabaseUnavailable."""
+    """Read a page as `read_page` does; returns every step. Raises DatabaseUnavailable and SchemaOutdated."""
     steps, explained = plan(query), list[Explained]()
     step = next(steps)
     async with pool.connection() as connection:
@@ -63,7 +63,7 @@ def _found(step: Step, records: Sequence[asyncpg.Record]) -> str:
 
 
 async def explain(connection: Connection, sql: str, arguments: Sequence[Any], options: str = _ANALYZE) -> str:
-    """What EXPLAIN says of a prepared statement, which the service's are: alone, it would plan for these values."""
+    """The output of EXPLAIN for a prepared statement, as the service's are: else it would plan for these values."""
     values = f"({', '.join(map(_literal, arguments))})" if arguments else ""
     async with connection.transaction():  # behind a pooler the next statement may be another connection's
         await connection.execute(f"PREPARE explained AS {sql}")

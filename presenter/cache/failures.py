@@ -1,4 +1,4 @@
-"""PostgreSQL's failures in this project's words: which of its many kinds is which of ours, and what to do about it."""
+"""PostgreSQL's and asyncpg's exceptions as PresenterErrors, with the remedy where a setting is wrong."""
 
 from __future__ import annotations
 
@@ -40,53 +40,53 @@ _BAD_PARAMETERS = (
 )
 
 _MORE_RIGHTS = (
-    "at {there} DB_USER has to own what is in the database, to migrate it or to watch; to serve, it has to be let read "
-    "it by `presenter migrate --reader ROLE`"
+    "at {server} DB_USER has to own what is in the database, to migrate it or to watch; to serve, it has to be let "
+    "read it by `presenter migrate --reader ROLE`"
 )
 _A_POOLER_THAT_PREPARES = (
-    "the pooler at {there} keeps no prepared statements. Set max_prepared_statements in PgBouncer 1.21 or newer, or "
+    "the pooler at {server} keeps no prepared statements. Set max_prepared_statements in PgBouncer 1.21 or newer, or "
     "pool_mode = session; or name PostgreSQL itself there"
 )
 _NO_POOLER = (
-    "{there} is a pooler. Who migrates or watches connects to PostgreSQL itself; who only serves has such settings "
+    "{server} is a pooler. Who migrates or watches connects to PostgreSQL itself; who only serves has such settings "
     "from its role (`presenter migrate --reader ROLE`), and they have to go from DB_PARAMS"
 )
-_NO_TLS = "let {there} have TLS, or take sslmode out of DB_PARAMS"
+_NO_TLS = "let {server} have TLS, or take sslmode out of DB_PARAMS"
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
-    (socket.gaierror, "set {host} to a host whose name can be resolved, it is {where}"),
-    (ssl.SSLError, "set sslmode and sslrootcert in DB_PARAMS to what {there} has"),
-    (OSError, "set {host} and {port} to where PostgreSQL listens, nothing answers at {where}"),  # TimeoutError, too
-    (asyncpg.InvalidPasswordError, "set DB_USER and DB_PASS to what {there} accepts"),
+    (socket.gaierror, "set {host} to a host whose name can be resolved, it is {hosts}"),
+    (ssl.SSLError, "set sslmode and sslrootcert in DB_PARAMS to what {server} has"),
+    (OSError, "set {host} and {port} to where PostgreSQL listens, nothing answers at {hosts}"),  # TimeoutError, too
+    (asyncpg.InvalidPasswordError, "set DB_USER and DB_PASS to what {server} accepts"),
     (
         asyncpg.InvalidAuthorizationSpecificationError,
-        "set DB_USER, and sslmode in DB_PARAMS, to what {there} accepts by its pg_hba.conf",
+        "set DB_USER, and sslmode in DB_PARAMS, to what {server} accepts by its pg_hba.conf",
     ),
-    (asyncpg.InvalidCatalogNameError, "set DB_NAME to a database that {there} has, or create it"),
+    (asyncpg.InvalidCatalogNameError, "set DB_NAME to a database that {server} has, or create it"),
     (
         asyncpg.InsufficientPrivilegeError,
-        "let DB_USER connect to DB_NAME at {there}: GRANT CONNECT, or `presenter migrate --reader ROLE`",
+        "let DB_USER connect to DB_NAME at {server}: GRANT CONNECT, or `presenter migrate --reader ROLE`",
     ),
-    (asyncpg.TooManyConnectionsError, "raise max_connections of {there}, or start fewer processes"),
-    (asyncpg.CannotConnectNowError, "wait until {there} is up"),
+    (asyncpg.TooManyConnectionsError, "raise max_connections of {server}, or start fewer processes"),
+    (asyncpg.CannotConnectNowError, "wait until {server} is up"),
     (
         asyncpg.exceptions.TargetServerAttributeNotMatched,
-        "set target_session_attrs in DB_PARAMS to what {there} is",
+        "set target_session_attrs in DB_PARAMS to what {server} is",
     ),
-    (asyncpg.ProtocolViolationError, "set DB_NAME, DB_USER and DB_PASS to what the pooler at {there} knows"),
-    (asyncpg.ConnectionDoesNotExistError, "set {host} and {port} to where PostgreSQL listens, it is not at {where}"),
-    (Exception, "see to {there}"),
+    (asyncpg.ProtocolViolationError, "set DB_NAME, DB_USER and DB_PASS to what the pooler at {server} knows"),
+    (asyncpg.ConnectionDoesNotExistError, "set {host} and {port} to where PostgreSQL listens, it is not at {hosts}"),
+    (Exception, "see to {server}"),
 )
 
 
 class SettingRefused(DatabaseUnavailable):
-    """A pooler does not take a setting with the connection: it comes from the role, or not at all."""
+    """A pooler refuses a setting that comes with the connection; the role may have it."""
 
 
 @contextmanager
-def translated(there: str = "PostgreSQL") -> Iterator[None]:
-    """Tell PostgreSQL's failures in this project's words; `there` is where it is, and the variable that says so.
+def translated(server: str = "PostgreSQL") -> Iterator[None]:
+    """Raise PostgreSQL's failures as DatabaseUnavailable, DatabaseBusy or SchemaOutdated; our own bugs as they are.
 
-    Raises DatabaseUnavailable, DatabaseBusy or SchemaOutdated; whatever is a bug of ours passes as it is.
+    `server`: Address.label.
     """
     try:
         yield
@@ -97,9 +97,9 @@ def translated(there: str = "PostgreSQL") -> Iterator[None]:
             f"the database's schema is not this version's ({_line(error)}): run `presenter migrate`"
         ) from error
     except asyncpg.InsufficientPrivilegeError as error:
-        raise _unavailable(error, _MORE_RIGHTS.format(there=there)) from error
+        raise _unavailable(error, _MORE_RIGHTS.format(server=server)) from error
     except _NOT_PREPARED as error:
-        raise _unavailable(error, _A_POOLER_THAT_PREPARES.format(there=there)) from error
+        raise _unavailable(error, _A_POOLER_THAT_PREPARES.format(server=server)) from error
     except _UNREACHABLE as error:
         raise _unavailable(error) from error
     except asyncpg.DataError:
@@ -112,8 +112,8 @@ def translated(there: str = "PostgreSQL") -> Iterator[None]:
 
 
 @contextmanager
-def blamed(where: str, variable: str) -> Iterator[None]:
-    """The same of what happens while a connection is made to `where`, which `variable` names ("": no variable does).
+def translated_with_remedy(hosts: str, variable: str) -> Iterator[None]:
+    """The same while a connection is made to `hosts`, which the setting `variable` names ("": none does).
 
     Raises SettingRefused, and ConfigError for parameters that make no sense, too.
     """
@@ -130,11 +130,11 @@ def blamed(where: str, variable: str) -> Iterator[None]:
         if not variable or not isinstance(cause, Exception):
             raise
         kind = SettingRefused if "startup parameter" in str(cause) else DatabaseUnavailable
-        raise _unavailable(cause, _remedy(cause, where, variable), kind) from cause
+        raise _unavailable(cause, _remedy(cause, hosts, variable), kind) from cause
 
 
-def _remedy(error: Exception, where: str, variable: str) -> str:
-    """What to look at, by its variable."""
+def _remedy(error: Exception, hosts: str, variable: str) -> str:
+    """What to change, by the name of the setting."""
     text = str(error)
     if "startup parameter" in text:
         remedy = _NO_POOLER
@@ -143,7 +143,7 @@ def _remedy(error: Exception, where: str, variable: str) -> str:
     else:
         remedy = next(remedy for kind, remedy in _REMEDIES if isinstance(error, kind))
     port = variable.replace("HOST", "PORT")
-    return remedy.format(host=variable, port=port, where=where, there=f"{where} ({variable})")
+    return remedy.format(host=variable, port=port, hosts=hosts, server=f"{hosts} ({variable})")
 
 
 def _unavailable(
@@ -153,7 +153,7 @@ def _unavailable(
 
 
 def _line(error: Exception) -> str:
-    """What it says, without the hints that asyncpg writes below."""
+    """Its message in one line, without the hints that asyncpg appends."""
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)  # asyncio has its own words in its place
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""Removing a cluster that nobody watches any more under its name."""
+"""`presenter forget`: removing a cluster that is no longer watched."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _Unnumbered = dict[tuple[int, str], tuple[int, int]]
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """Which object it is: its type, uid, namespace and name."""
+    """The identity of an object."""
 
     type_id: int
     uid: str
@@ -46,7 +46,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What is no longer there, and then what is new or may be different, with its JSON."""
+    """Objects that were removed, and then those that are new or may have changed, with their JSON."""
 
     removed: list[Reference]
     put: list[tuple[Reference, bytes]]
@@ -63,7 +63,7 @@ class InformerStore:
         self._unnumbered: _Unnumbered = {}
 
     async def read_changes(self) -> Changes:
-        """What changed since the last reading, as of one moment. Raises DatabaseUnavailable."""
+        """The changes since the last reading, in one snapshot. Raises DatabaseUnavailable."""
         async with (
             self._pool.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),

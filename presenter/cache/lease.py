@@ -70,7 +70,7 @@ class LeaseTimings:
 
 
 class Lease:
-    """The lease of one cluster, as one process (`holder`) sees it.
+    """The lease of one cluster, for one process (`holder`).
 
     It is taken only where the `claim` to the cluster's name allows it. `recoveries` counts the outages that are over.
     """
@@ -96,9 +96,9 @@ class Lease:
         self._leader = LEADER.labels(cluster)
 
     async def lead(self, work: Callable[[int], Awaitable[None]]) -> None:
-        """Whenever the lease can be had, do `work`, which is given its epoch, until cancelled.
+        """Whenever the lease is free, take it and do `work`, which gets its epoch; until cancelled.
 
-        When the lease is lost, or at the end, the work is cancelled and waited for, and the lease given back. Raises
+        When the lease is lost, or at the end, the work is cancelled and awaited, and the lease released. Raises
         ConfigError when the name is another cluster's.
         """
         while True:
@@ -113,7 +113,7 @@ class Lease:
             log.warning("another process leads", cluster=self._cluster, epoch=epoch)
 
     async def _work(self, work: Callable[[int], Awaitable[None]], epoch: int) -> None:
-        """Until the lease is lost; it is kept until the work has ended."""
+        """Do the work until the lease is lost. The lease is renewed until the work has ended."""
         working = asyncio.ensure_future(work(epoch))
         renewing = asyncio.ensure_future(self._renew(epoch))
         try:
@@ -149,7 +149,7 @@ class Lease:
         return LeaseStatus(**row)
 
     async def _try_to_take(self, status: LeaseStatus) -> int | None:
-        """Take it as it stood. Returns the epoch, or None when somebody was faster."""
+        """Take the lease, if it still is as `status` says. Returns its epoch, or None."""
         async with self._pool.connection() as connection:
             await connection.execute(CREATE_LEASE, self._cluster)
             epoch: int | None = await connection.fetchval(
@@ -158,7 +158,7 @@ class Lease:
         return epoch
 
     async def _renew(self, epoch: int) -> None:
-        """Renew until another has it. While the database cannot be reached, nobody else can take it either."""
+        """Renew the lease until another process has it. Without the database nobody else can take it either."""
         pause = self._timings.renewal
         while True:
             await asyncio.sleep(pause)
@@ -202,7 +202,7 @@ class _Outage:
 
 
 async def fence(connection: Connection, cluster: str, epoch: int) -> None:
-    """Hold on to the lease until the transaction ends. Raises LeaseLost when another process has taken it."""
+    """Lock the lease until the transaction ends. Raises LeaseLost when another process has taken it."""
     if not await connection.fetchval(FENCE.format(epoch="$2"), cluster, epoch):
         raise lease_lost(cluster, epoch)
 
@@ -298,7 +298,7 @@ class Recoveries:
         self._next = asyncio.Event()
 
     async def wait(self, since: int, seconds: float) -> bool:
-        """Wait so many seconds, but no longer than until `count` is more than `since`. Returns whether it is."""
+        """Wait until `count` exceeds `since`, for so many seconds at most. Returns whether it does."""
         if self.count == since:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

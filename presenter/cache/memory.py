@@ -1,4 +1,4 @@
-"""How much memory answers take: bytes that are held until they are sent, over all callers, and no more than so many."""
+"""The memory of answers: a bounded number of bytes that all callers' answers hold until they are sent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ROW = 1536
 """Bytes that an object takes beside its documents: its columns, as they were read and as they are sent."""
 
 _PATIENCE = 10.0
-"""Seconds after which somebody who waits for memory gives up."""
+"""Seconds after which a wait for memory ends."""
 
 
 class Memory:
-    """What answers may take: `most` bytes of all of them together, and `most_of_one` of the documents of one."""
+    """At most `most` bytes for all answers together, and `most_of_one` for the documents of one."""
 
     def __init__(self, most: int, most_of_one: int) -> None:
         self.most = most
@@ -25,18 +25,18 @@ class Memory:
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether somebody waits until others have taken their answers."""
+        """Whether an answer waits for memory that others hold."""
         return bool(self._waiting)
 
     def take(self, size: int) -> bool:
-        """Take so many bytes, if they are there."""
+        """Take so many bytes if they are free. Returns whether they were."""
         if size > self.most - self.taken:
             return False
         self.taken += size
         return True
 
     async def wait_for(self, size: int) -> None:
-        """Take them when they are there, in turn. Raises TooManyRequests after a while."""
+        """Take so many bytes once they are free, first come first served. Raises TooManyRequests after a while."""
         if not self._waiting and self.take(size):
             return
         turn = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class Memory:
             raise
 
     def give_back(self, size: int) -> None:
-        """Give so many bytes to who has waited for longest."""
+        """Free so many bytes, for those who have waited longest."""
         self.taken -= size
         while self._waiting and (self._waiting[0][1].done() or self.take(self._waiting[0][0])):
             _, turn = self._waiting.popleft()
@@ -64,7 +64,7 @@ class Memory:
 
 
 class Share:
-    """What one answer takes of the memory: `held` bytes."""
+    """One answer's share of the memory: `held` bytes."""
 
     __slots__ = ("_memory", "held")
 
@@ -74,25 +74,25 @@ class Share:
 
     @property
     def most(self) -> int:
-        """What the documents of one answer may take."""
+        """The bytes that the documents of one answer may take."""
         return self._memory.most_of_one
 
     async def hold(self, size: float) -> None:
-        """Hold so many bytes, or all there are. Raises TooManyRequests when others do not give back enough."""
+        """Hold so many bytes, or all there are. Raises TooManyRequests when others do not release enough."""
         self.release()
         wanted = int(min(size, self._memory.most))
         await self._memory.wait_for(wanted)
         self.held = wanted
 
     def grow(self, size: int) -> bool:
-        """Hold so many bytes more, if they are there."""
+        """Hold so many bytes more, if they are free. Returns whether they were."""
         if not self._memory.take(size):
             return False
         self.held += size
         return True
 
     def settle(self, size: int) -> None:
-        """Hold so many bytes, whether they are there or not."""
+        """Hold so many bytes, whether they are free or not."""
         before, self.held = self.held, size
         self._memory.give_back(before - size)
 
@@ -101,6 +101,6 @@ class Share:
         self.settle(max(0, self.held - size))
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Hold nothing."""
         if self.held:
             self.settle(0)

@@ -1,7 +1,4 @@
-"""What this process measures of its dealings with PostgreSQL, for Prometheus.
-
-What the cache holds, which is the same whoever looks, is `presenter.api.metrics`.
-"""
+"""Prometheus metrics of this process's connections and writes; those of the cache are in `presenter.api.metrics`."""
 
 from __future__ import annotations
 
@@ -99,7 +96,7 @@ def measured(kind: Literal["list", "events"], objects: int) -> Iterator[None]:
 
 @contextmanager
 def failures_counted() -> Iterator[None]:
-    """Count a transaction that fails, by why."""
+    """Count a transaction that fails, by reason."""
     try:
         yield
     except Unavailable as error:

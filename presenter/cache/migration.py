@@ -29,10 +29,10 @@ LOCK = (
     # before PostgreSQL would look for a deadlock (1 s) and end one of them, and tries again.
     "SET LOCAL lock_timeout = '500ms'",
 )
-"""What every transaction that migrates begins with."""
+"""The first statements of every transaction that migrates."""
 
-_GIVEN_WAY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
-_PAUSE = 0.5
+_CONFLICTS = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_RETRY_INTERVAL = 0.5
 PATIENCE = 120.0
 """Seconds for which it tries."""
 
@@ -59,7 +59,7 @@ async def migrate(address: Address, patience: float = PATIENCE) -> tuple[str | N
 async def exclusively(
     address: Address, work: Callable[[sa.Connection], Outcome], patience: float = PATIENCE
 ) -> Outcome:
-    """Do `work` in one transaction, while nobody else migrates. It is begun anew where others hold a table it needs.
+    """Do `work` in one transaction, while nobody else migrates; again where others hold a table that it needs.
 
     Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable, SchemaOutdated, and
     ConfigError for an unusable address and for a database of another program.
@@ -67,15 +67,15 @@ async def exclusively(
     deadline = asyncio.get_running_loop().time() + patience
     engine = create_async_engine("postgresql+asyncpg://", async_creator=address.connect, poolclass=sa.NullPool)
     try:
-        with translated(address.there):
+        with translated(address.label):
             while True:
                 try:
-                    with unwrapped():
+                    with driver_errors():
                         async with engine.begin() as connection:
                             for statement in LOCK:
                                 await connection.execute(sa.text(statement))
                             return await connection.run_sync(work)
-                except _GIVEN_WAY as error:
+                except _CONFLICTS as error:
                     if asyncio.get_running_loop().time() > deadline:
                         raise DatabaseBusy(
                             "the schema cannot be migrated, others hold its tables: look for long transactions in "
@@ -83,17 +83,17 @@ async def exclusively(
                         ) from error
                 except (asyncpg.DuplicateTableError, CommandError) as error:
                     raise ConfigError(
-                        f"the database at {address.there} holds what is not of this program ({error}): set DB_NAME to "
+                        f"the database at {address.label} holds what is not of this program ({error}): set DB_NAME to "
                         "one of its own"
                     ) from error
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RETRY_INTERVAL)
     finally:
         await engine.dispose()
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
-    """What SQLAlchemy raises, as asyncpg did."""
+def driver_errors() -> Iterator[None]:
+    """Raise asyncpg's errors in place of SQLAlchemy's, which wrap them."""
     try:
         yield
     except sa.exc.DBAPIError as error:

@@ -1,4 +1,4 @@
-"""Every read of objects, one or a page of them: the plan's statements are sent, and what comes back is made rows."""
+"""Reads of objects, of a page or a single one: the plan's statements are sent, and records become rows."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Pag
 async def read_objects(
     pool: Pool, cluster: str, types: Sequence[int], uid: str, *, raw: bool, status: bool, share: Share | None = None
 ) -> list[Row]:
-    """Read what has a uid among some types of its cluster: one for each type that serves the object, in their order.
+    """Read the object with a uid, once for each of these types of its cluster that has it, in their order.
 
     Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave no room in the memory.
     """
@@ -95,7 +95,7 @@ async def read_objects(
 
 
 async def namespaces_of(pool: Pool, type_ids: Collection[int]) -> dict[int, list[str]]:
-    """By type id, the namespaces that hold objects of it, sorted; a type without objects is not in it.
+    """The namespaces that hold objects of a type, sorted, by type id; a type without objects is left out.
 
     Raises DatabaseUnavailable and SchemaOutdated.
     """

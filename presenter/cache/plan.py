@@ -1,4 +1,4 @@
-"""How a page is read: every choice there is, as values. Nothing is sent from here, and no SQL is written.
+"""The plan of a page: every choice of how to read it, as values. There is no SQL and no I/O in it.
 
 A page is walked along an index in its order, from a position on, and costs what it returns. Filters are tried on the
 way, for a bounded number of rows. Where their matches are too thin on the ground, all matches are collected through the
@@ -29,13 +29,13 @@ WALK_BASE, WALK_PER_ROW = 1000, 20
 """Rows that a walk looks at before it gives up: as many as are cheap to read, more for larger pages."""
 
 FIRST_STEPS = 8
-"""The share of these that is tried first, and tells whether it is worth while to go on."""
+"""The walk first looks at this fraction of them, by which it is decided whether to go on."""
 
 SAMPLE = 512
-"""Objects that are looked at to learn how many match, or bear a term."""
+"""Objects in a sample, by which it is estimated how many match, or have a term."""
 
 PER_MATCH = 20
-"""To collect a match costs as much as to look up so many entries of an index."""
+"""The cost of collecting a match, in index entries looked up."""
 
 TRIGRAM = 3
 """The shortest part of a name that can be looked up."""
@@ -79,7 +79,7 @@ class Ranges(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What is read, and how: all that the text of a statement depends on.
+    """What is read, and how: all that a statement's text depends on.
 
     A *walk* looks at so many rows at most, in the order of the page from its position on, and keeps those that match.
     Its ranges are brought together in one of four ways. Nested: `rows_of_each`, which are sorted. Merge: as if they
@@ -111,7 +111,7 @@ class Scan(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One statement: the scan, the values it is about, by their names, and why this is what comes next."""
+    """One statement: the scan, its values by their names, and why it comes next."""
 
     scan: Scan
     values: Mapping[str, Any]
@@ -119,7 +119,7 @@ class Step(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What the index of terms is asked for: labels, and trigrams of a part of the name."""
+    """Terms to look up in their index: labels, and trigrams of a part of the name."""
 
     labels: tuple[tuple[str, str], ...] = ()
     trigrams: tuple[str, ...] = ()
@@ -137,7 +137,7 @@ class _Part(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """The rows that match. It is complete when they fill the page, or when nothing was left out."""
+    """The rows that match: `complete` when they fill the page, or when there are no others."""
 
     found: Sequence[Record]
     complete: bool
@@ -169,7 +169,7 @@ def plan(query: Query) -> Plan:
 
 
 def _rare(query: Query, bound: int) -> Plan:
-    """The steps to a page of matches that are thin on the ground."""
+    """The steps to a page of rare matches."""
     terms = terms_of(query.filters)
     if len(terms.labels) + len(terms.trigrams) > 1:
         [shares] = yield _sample(query, "what most objects bear need not be looked up", terms)
@@ -193,12 +193,12 @@ def _rare(query: Query, bound: int) -> Plan:
 
 
 def position(sort: Sort, record: Record) -> Position:
-    """Where a row lies in an order."""
+    """The position of a row in an order."""
     return tuple([_plain(record[f"k{number}"]) for number in range(len(sort.keys))])
 
 
 def aware(moment: datetime) -> datetime:
-    """With a zone: asyncpg gives none to the first and the last moment of Python, which it takes for infinite."""
+    """The moment in UTC: asyncpg leaves the zone out of Python's first and last moment, its infinities."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -209,9 +209,9 @@ def _plain(value: KeyValue | UUID) -> KeyValue:
 
 
 def terms_of(filters: Filters) -> Terms:
-    """What objects can be looked up by in the index of terms.
+    """The terms that objects which match must have.
 
-    Not every trigram, since that would be many: only so many that they are all letters of the part of the name.
+    Not every trigram of the part of the name, which would be many, but as many as cover its letters.
     """
     part = filters.name_contains or ""
     starts = [*range(0, len(part) - TRIGRAM, TRIGRAM), len(part) - TRIGRAM][-_TRIGRAMS:]
@@ -220,7 +220,7 @@ def terms_of(filters: Filters) -> Terms:
 
 
 def _selective(terms: Terms, shares: Sequence[float]) -> Terms:
-    """The terms that are worth looking up: what most objects have costs much, and tells little."""
+    """The terms that are selective enough to look up: not those that most objects have."""
     kept = iter([share <= max(0.5, min(shares)) for share in shares])
     labels = tuple([label for label in terms.labels if next(kept)])
     return Terms(labels, tuple([trigram for trigram in terms.trigrams if next(kept)]))
@@ -235,9 +235,9 @@ def _answer(query: Query, records: Sequence[Record]) -> _Answer:
 
 
 def _walk(query: Query, why: str, bound: int | None = None) -> Step:
-    """Look at about so many rows, or without a bound at a page of rows of every range, whatever they are like."""
+    """Walk over about `bound` rows; without a bound over a page of rows of every range."""
     types = [_Part(False, query.ranges)]
-    parts = types if bound is not None and query.index_ranges > MANY else _apart(query)
+    parts = types if bound is not None and query.index_ranges > MANY else _split_ranges(query)
     count = sum(len(part.ranges) for part in parts)
     if bound is None:
         # Besides the page and one more there may be rows that differ by their type only: from the position, and from
@@ -265,12 +265,12 @@ def _walk(query: Query, why: str, bound: int | None = None) -> Step:
 
 
 def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0, **bounds: Any) -> Step:
-    """Collect what matches: by the terms, if there are any, else by the filter that has an index."""
+    """Collect the matches: by the terms, if there are any, else by the filter that has an index."""
     kind: Kind = "probe" if probe else "collect"
     bounds["rows"] = probe
     if not any(terms):
         named = [name for name in ("name", "composition_id", "since") if getattr(query.filters, name) is not None]
-        parts = _apart(query) if query.index_ranges <= MANY else [_Part(False, query.ranges)]
+        parts = _split_ranges(query) if query.index_ranges <= MANY else [_Part(False, query.ranges)]
         return _step(query, why, kind, parts, {}, by=(named or ["type"])[0], **bounds)
     whole = [scanned for scanned in query.ranges if scanned.namespaces is None]
     some = [scanned for scanned in query.ranges if scanned.namespaces is not None]
@@ -283,7 +283,7 @@ def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0
 
 
 def _sample(query: Query, why: str, terms: Terms = _NO_TERMS, **bounds: Any) -> Step:
-    """Ask for the shares of the terms, or for those that match and lie between the position and an end."""
+    """Estimate the shares of objects that have each term; or of those that match, and that lie before an end."""
     kind: Kind = "sample of terms" if any(terms) else "sample of distance"
     values = {"each_label": [_json(dict([label])) for label in terms.labels], "trigrams": terms.trigrams}
     counts: dict[str, Any] = {"labels": len(terms.labels), "trigrams": len(terms.trigrams)}
@@ -340,15 +340,15 @@ def _step(
 # -- ranges and values -------------------------------------------------------------------------------------------------
 
 
-def _apart(query: Query) -> list[_Part]:
-    """Whole types and namespaces apart, since they are walked on different indexes."""
+def _split_ranges(query: Query) -> list[_Part]:
+    """Whole types and namespaces as separate parts, since they are walked on different indexes."""
     whole = [scanned for scanned in query.ranges if scanned.namespaces is None]
     within = [(one.cluster, one.type_id, namespace) for one in query.ranges for namespace in one.namespaces or ()]
     return [part for part in (_Part(False, whole), _Part(True, within)) if part.ranges]
 
 
 def _types_of_namespaces(query: Query) -> dict[str, tuple[int, ...]]:
-    """In the order of the walk, from its position on."""
+    """The type ids of each namespace, in the order of the walk, from its position on."""
     alike: dict[tuple[str, ...], tuple[int, ...]] = {}
     for scanned in query.ranges:
         namespaces = scanned.namespaces or ()
@@ -360,13 +360,13 @@ def _types_of_namespaces(query: Query) -> dict[str, tuple[int, ...]]:
 
 
 def _starts(query: Query, namespaces: Iterable[str]) -> dict[str, list[str | None]]:
-    """Where in the order by namespace and name the walk begins within each namespace, as columns."""
+    """The start of the walk within each namespace, in the order by namespace and name, as columns."""
     starts = [_start(query, namespace) for namespace in namespaces]
     return {f"from_{key}s": [start[n] for start in starts] for n, key in enumerate(("namespace", "name", "uid"))}
 
 
 def _start(query: Query, namespace: str) -> tuple[str, str, str] | tuple[None, None, None]:
-    """Namespace, name and uid to begin at; nothing for a namespace that lies before the position."""
+    """Namespace, name and uid to start at; Nones for a namespace that lies before the position."""
     if query.after is not None:
         here, name, uid, _ = map(str, query.after)
         if namespace == here:
@@ -378,9 +378,9 @@ def _start(query: Query, namespace: str) -> tuple[str, str, str] | tuple[None, N
 
 
 def _sets(sets: Sequence[Sequence[object] | None]) -> tuple[list[bytes | None], list[int]]:
-    """The sets that differ, and which of them each is, from one on: those that are alike, as most are, are sent once.
+    """The distinct sets, and the number of each one's among them, from 1: most are alike, and are sent once.
 
-    They are the keys of JSON objects, which are found by bisection; an array would be searched from its start.
+    A set is the keys of a JSON object, which PostgreSQL searches by bisection, and an array from its start.
     """
     numbers = {members: number for number, members in enumerate(dict.fromkeys(sets), start=1)}
     encoded = [None if members is None else _json(dict.fromkeys(members, 1)) for members in numbers]
@@ -388,5 +388,5 @@ def _sets(sets: Sequence[Sequence[object] | None]) -> tuple[list[bytes | None], 
 
 
 def _rounded(rows: float) -> int:
-    """The nearest power of two: that a number is in a statement must not make it another one each time."""
+    """The nearest power of two, so that a number in a statement's text makes few different statements."""
     return 1 << max(0, round(math.log2(max(rows, 1))))

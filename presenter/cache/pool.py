@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how they are made, waited for, and how their failures are told."""
+"""Connections to PostgreSQL: how they are made and waited for. Failures are raised as PresenterErrors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from presenter.cache.budget import WeighingConnection, documents_of
-from presenter.cache.failures import SettingRefused, blamed, translated
+from presenter.cache.failures import SettingRefused, translated, translated_with_remedy
 from presenter.cache.metrics import Usage
 from presenter.config import DatabaseSettings
 from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, PresenterError
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_PATIENCE = 10.0
-"""Seconds after which somebody who waits for a connection gives up."""
+_ACQUIRE_TIMEOUT = 10.0
+"""Seconds after which a wait for a connection ends."""
 
-_PAUSE = 1.0
-"""Seconds between tries while there is none."""
+_RECONNECT_INTERVAL = 1.0
+"""Seconds between attempts while there is no connection."""
 
-_LENT = 1.0
+_LEND_TIMEOUT = 1.0
 """Seconds in which a pooler lends a second connection, if it has one."""
 
 _LONGEST_STATEMENT = 2**16
 """Characters of a statement that stays prepared: planning the longest merges takes several times what they do."""
 
-_OF_ALL = {"application_name": "resources-presenter", "timezone": "UTC"}
+_COMMON_SETTINGS = {"application_name": "resources-presenter", "timezone": "UTC"}
 """Settings of every connection. A pooler takes them, too."""
 
 WITHOUT_JIT = {"jit": "off"}
 """Here no statement runs for as long as it takes to compile one."""
 
-_HELD = "SELECT name, setting, current_user AS role FROM pg_settings WHERE name = ANY ($1::text[])"
-_ANYTHING = "SELECT 1"
+_EFFECTIVE_SETTINGS = "SELECT name, setting, current_user AS role FROM pg_settings WHERE name = ANY ($1::text[])"
+_PING = "SELECT 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a database is and how to log in to it. `variable` is the one that names it, for those who get it wrong."""
+    """Where a database is and how to log in to it. `variable` is the setting that names it, for error messages."""
 
     dsn: str
     user: str | None = None
@@ -94,13 +94,13 @@ class Address:
             raise ConfigError(
                 f"DB_PARAMS is not usable: connect_timeout is {timeout!r}, not a number of seconds"
             ) from error
-        for name in params.keys() & _FILES:
-            _see_that_it_can_be_read(name, params[name])
-        for name in params.keys() & _ELSEWHERE.keys():
-            raise ConfigError(f"DB_PARAMS is not usable: {name} is set by {_ELSEWHERE[name]}")
+        for name in params.keys() & _FILE_PARAMETERS:
+            _require_readable(name, params[name])
+        for name in params.keys() & _OWN_VARIABLES.keys():
+            raise ConfigError(f"DB_PARAMS is not usable: {name} is set by {_OWN_VARIABLES[name]}")
         if settings.user is None:
-            _see_that_there_is_a_user()
-        where = ",".join(f"{_of_url(host, variable)}:{port}" for host in hosts)
+            _require_user_name()
+        where = ",".join(f"{_url_host(host, variable)}:{port}" for host in hosts)
         dsn = f"postgresql://{where}/{quote(settings.name or '', safe='')}"
         return cls(
             dsn=f"{dsn}?{urlencode(params)}" if params else dsn,
@@ -111,15 +111,15 @@ class Address:
         )
 
     @property
-    def where(self) -> str:
-        """The host and the port, or several."""
+    def hosts(self) -> str:
+        """The host and port, or several."""
         url = urlsplit(self.dsn)
         return unquote(url.netloc or url.query.removeprefix("host="))
 
     @property
-    def there(self) -> str:
-        """The same, with the variable."""
-        return f"{self.where} ({self.variable})" if self.variable else self.where
+    def label(self) -> str:
+        """The hosts, and the variable that names them."""
+        return f"{self.hosts} ({self.variable})" if self.variable else self.hosts
 
     async def connect(
         self, settings: Mapping[str, str] = WITHOUT_JIT, **options: Any
@@ -129,21 +129,21 @@ class Address:
         Raises DatabaseUnavailable, SettingRefused where a pooler refuses one of the settings, and ConfigError for an
         unusable address.
         """
-        with blamed(self.where, self.variable):
+        with translated_with_remedy(self.hosts, self.variable):
             return await asyncpg.connect(
                 self.dsn,
                 user=self.user,
                 password=self.password,
                 timeout=self.connect_timeout,
-                server_settings={**_OF_ALL, **settings},
+                server_settings={**_COMMON_SETTINGS, **settings},
                 **options,
             )
 
 
-_FILES = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
+_FILE_PARAMETERS = {"passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert"}
 """Parameters that name a file."""
 
-_ELSEWHERE = {
+_OWN_VARIABLES = {
     "host": "DB_HOST",
     "port": "DB_PORT",
     "user": "DB_USER",
@@ -154,7 +154,7 @@ _ELSEWHERE = {
 """Parameters that are variables of their own."""
 
 
-def _see_that_it_can_be_read(parameter: str, path: str) -> None:
+def _require_readable(parameter: str, path: str) -> None:
     try:
         with Path(path).open("rb"):
             pass
@@ -162,7 +162,7 @@ def _see_that_it_can_be_read(parameter: str, path: str) -> None:
         raise ConfigError(f"DB_PARAMS is not usable: {parameter} is {path!r}: {error.strerror}") from error
 
 
-def _see_that_there_is_a_user() -> None:
+def _require_user_name() -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError) as error:  # the former up to Python 3.12
@@ -171,13 +171,13 @@ def _see_that_there_is_a_user() -> None:
         ) from error
 
 
-def limited(timeout: timedelta) -> dict[str, str]:
-    """The setting by which PostgreSQL ends a statement after `timeout`, in milliseconds, as it tells it itself."""
+def statement_timeout(timeout: timedelta) -> dict[str, str]:
+    """PostgreSQL's setting of that name, in milliseconds as it shows it itself."""
     return {"statement_timeout": f"{timeout.total_seconds() * 1000:.0f}"}
 
 
-def _of_url(host: str, variable: str) -> str:
-    """A host as it stands in a URL. Raises ConfigError when it is none."""
+def _url_host(host: str, variable: str) -> str:
+    """A host as it is written in a URL. Raises ConfigError when it is none."""
     if host.startswith("/"):
         return quote(host, safe="")
     if ":" in host:
@@ -221,11 +221,11 @@ class Pool:
         self._connector = connector
         self._usage = Usage(name, pool.get_max_size())
         self._patience = patience
-        self._turns = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
+        self._slots = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
 
     @classmethod
     async def open(
-        cls, address: Address, *, size: int, command_timeout: float, name: str = "other", **settings: str
+        cls, address: Address, *, size: int, command_timeout: float = 60, name: str = "other", **settings: str
     ) -> Self:
         """Connect lazily, to at most `size` connections. The metrics know the pool by its `name`.
 
@@ -243,22 +243,20 @@ class Pool:
                 max_size=size,
                 command_timeout=command_timeout,
                 connection_class=WeighingConnection,
-                init=_pass_json_as_bytes,
-                reset=_as_it_is,
+                init=_set_json_codec,
+                reset=_no_reset,
                 max_cacheable_statement_size=_LONGEST_STATEMENT,
             ),
             connector,
-            min(_PATIENCE, command_timeout),
+            min(_ACQUIRE_TIMEOUT, command_timeout),
             name,
         )
 
     @classmethod
     @asynccontextmanager
-    async def opened(
-        cls, address: Address, *, size: int, command_timeout: float = 60, name: str = "other", **settings: str
-    ) -> AsyncIterator[Self]:
-        """The same for a while."""
-        pool = await cls.open(address, size=size, command_timeout=command_timeout, name=name, **settings)
+    async def opened(cls, address: Address, **options: Any) -> AsyncIterator[Self]:
+        """A pool as `open` makes it, closed at the end."""
+        pool = await cls.open(address, **options)
         try:
             yield pool
         finally:
@@ -269,12 +267,12 @@ class Pool:
     async def reading(
         cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
     ) -> AsyncIterator[Self]:
-        """Connections on which no query takes longer than `timeout`: the server ends it, else the client does.
+        """A pool on which no query takes longer than `timeout`: the server ends it, else the client does.
 
-        They may go through a pooler. Where that refuses the settings, these are the role's to have: what is read is the
+        It may go through a pooler. Where that refuses the settings, they are the role's to have: what is read is the
         same without.
         """
-        connector = _Connector(address, {**limited(timeout), **planning}, through_pooler=True)
+        connector = _Connector(address, {**statement_timeout(timeout), **planning}, through_pooler=True)
         pool = await cls._open(connector, size, timeout.total_seconds() + 1, name)
         try:
             yield pool
@@ -283,7 +281,7 @@ class Pool:
 
     @property
     def last_error(self) -> PresenterError | None:
-        """Why there was no connection when one was last wanted; None when there was, or nobody has asked yet."""
+        """The error of the last attempt to get a connection; None where it succeeded, or there was none yet."""
         return self._connector.last_error
 
     async def check(self) -> None:
@@ -293,7 +291,7 @@ class Pool:
         """
         async with self.connection() as one:
             wanted = self._connector.settings
-            held = await one.fetch(_HELD, list(wanted))
+            held = await one.fetch(_EFFECTIVE_SETTINGS, list(wanted))
             lacking = [f"{name} = {wanted[name]}" for name, setting, _ in held if setting != wanted[name]]
             if lacking:
                 log.warning(
@@ -301,17 +299,17 @@ class Pool:
                     lacking=lacking,
                     remedy=f"presenter migrate --reader {held[0]['role']}",
                 )
-            await one.fetchval(_ANYTHING)
+            await one.fetchval(_PING)
             # Where a pooler lends connections by the transaction, the other one now holds what that was prepared on.
             async with self.connection() as other, other.transaction():
-                await other.fetchval(_ANYTHING)
+                await other.fetchval(_PING)
                 with suppress(TimeoutError):  # there is only one to lend
-                    await one.fetchval(_ANYTHING, timeout=_LENT)
+                    await one.fetchval(_PING, timeout=_LEND_TIMEOUT)
 
     async def reconnect(self) -> None:
         """While there is a `last_error`, try again, until cancelled: without requests nobody would notice its end."""
         while True:
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_RECONNECT_INTERVAL)
             if self.last_error is not None:
                 with suppress(PresenterError):
                     async with self.connection():
@@ -325,16 +323,16 @@ class Pool:
             self._pool.terminate()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """One connection for a while; failures inside the block are translated."""
-        return _Use(self._pool, self._connector, self._turns, self._patience, self._usage)
+        """A connection; failures inside the block are raised as PresenterErrors."""
+        return _Acquired(self._pool, self._connector, self._slots, self._patience, self._usage)
 
 
 class _Connector:
-    """Makes the connections of a pool, with PostgreSQL's `settings` as long as nobody refuses to take them."""
+    """Makes the connections of a pool, with PostgreSQL's `settings` until a pooler refuses these."""
 
     def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
         self.settings = {**WITHOUT_JIT, **settings}
-        self.there = address.there
+        self.label = address.label
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings
@@ -351,20 +349,20 @@ class _Connector:
         return await self._address.connect(self._sent, **options)
 
 
-class _Use(AbstractAsyncContextManager["Connection"]):
-    """A connection for a while. Not a generator: a few of these within each other take as long as a small query."""
+class _Acquired(AbstractAsyncContextManager["Connection"]):
+    """A connection that goes back to its pool at the end. No generator: nested ones take as long as a small query."""
 
     def __init__(
         self,
         pool: asyncpg.Pool[asyncpg.Record],
         connector: _Connector,
-        turns: asyncio.Semaphore,
+        slots: asyncio.Semaphore,
         patience: float,
         usage: Usage,
     ) -> None:
         self._pool = pool
         self._connector = connector
-        self._turns = turns
+        self._slots = slots
         self._patience = patience
         self._usage = usage
 
@@ -372,15 +370,15 @@ class _Use(AbstractAsyncContextManager["Connection"]):
         since = time.perf_counter()
         self._before = begin("wait")
         try:
-            await self._turn()
+            await self._wait_for_slot()
             try:
-                with translated(self._connector.there):
+                with translated(self._connector.label):
                     connecting = self._pool.get_idle_size() == 0  # else it is at once, and no clock needs to run
                     self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
             except BaseException as error:
                 if isinstance(error, PresenterError):
                     self._connector.last_error = error
-                self._turns.release()
+                self._slots.release()
                 raise
         except BaseException:
             begin(self._before)
@@ -393,24 +391,24 @@ class _Use(AbstractAsyncContextManager["Connection"]):
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         try:
-            with translated(self._connector.there):
+            with translated(self._connector.label):
                 await self._pool.release(self._connection)
         finally:
             begin(self._before)
             self._usage.in_use.dec()
-            self._turns.release()
+            self._slots.release()
         if error is not None:
-            with translated(self._connector.there):
+            with translated(self._connector.label):
                 raise error
 
-    async def _turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()  # at once
+    async def _wait_for_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
             return
         self._usage.waiting.inc()
         try:
             async with asyncio.timeout(self._patience):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError as late:
             raise DatabaseBusy(
                 f"all connections to PostgreSQL were in use for {self._patience:g} s: try again later"
@@ -419,14 +417,11 @@ class _Use(AbstractAsyncContextManager["Connection"]):
             self._usage.waiting.dec()
 
 
-async def _as_it_is(_: Connection) -> None:
-    """Instead of a round trip before each connection goes back: nobody here leaves more than a transaction behind.
-
-    That one asyncpg ends itself.
-    """
+async def _no_reset(_: Connection) -> None:
+    """In place of asyncpg's RESET, which is a round trip: only transactions are left behind, and asyncpg ends those."""
 
 
-async def _pass_json_as_bytes(connection: Connection) -> None:
+async def _set_json_codec(connection: Connection) -> None:
     """PostgreSQL's binary jsonb is its text behind a version byte, so that no JSON needs to be decoded here."""
     await connection.set_type_codec(
         "jsonb",

@@ -1,7 +1,7 @@
-"""The role of those who only serve: it may read, and it has the settings that pages want.
+"""The role of processes that only serve: it may read, and has the settings that pages need.
 
-These go out with each connection, but a pooler refuses them, and what is set later on a connection that it lends by the
-transaction is the next borrower's. What PostgreSQL keeps for the role holds however it is reached.
+Each connection sends these settings. But a pooler refuses them, and what is set later, on a connection that it lends by
+the transaction, is the next borrower's. What PostgreSQL keeps for the role holds however it is reached.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import asyncpg
 import sqlalchemy as sa
 
-from presenter.cache.migration import exclusively, unwrapped
+from presenter.cache.migration import driver_errors, exclusively
 from presenter.cache.pages import PLANNING
-from presenter.cache.pool import Address, limited
+from presenter.cache.pool import Address, statement_timeout
 from presenter.cache.tables import metadata
 from presenter.errors import ConfigError
 
@@ -58,34 +58,34 @@ async def grant_reading(address: Address, role: str, query_timeout: timedelta) -
     Returns the statements that only an administrator or the role itself may run: those of its settings, if any.
     Raises ConfigError when there is no such role, or when it is the one that migrates, and else as `exclusively` does.
     """
-    settings = {**PLANNING, **limited(query_timeout)}
+    settings = {**PLANNING, **statement_timeout(query_timeout)}
 
     def work(connection: sa.Connection) -> list[str]:
-        _see_that_it_may(connection, role, address)
+        _require_reader(connection, role, address)
         for grant in _column(connection, _GRANTS, role, [*metadata.tables, "alembic_version"]):
             connection.exec_driver_sql(grant)
         return [
             statement
             for statement in _column(connection, _SETTINGS, role, list(settings), list(settings.values()))
-            if not _done(connection, statement)
+            if not _run_if_permitted(connection, statement)
         ]
 
     return await exclusively(address, work)
 
 
-def _see_that_it_may(connection: sa.Connection, role: str, address: Address) -> None:
+def _require_reader(connection: sa.Connection, role: str, address: Address) -> None:
     migrates = _column(connection, _MIGRATES, role)
     if not migrates:
         [create] = _column(connection, _CREATE, role)
-        raise ConfigError(f"--reader is {role!r}, which {address.there} has no role for. Make it first: {create}")
+        raise ConfigError(f"--reader is {role!r}, which {address.label} has no role for. Make it first: {create}")
     if migrates[0]:
         raise ConfigError(f"--reader is {role!r}, who migrates (DB_USER): name another role, one that only reads")
 
 
-def _done(connection: sa.Connection, statement: str) -> bool:
-    """Run it, if this role may."""
+def _run_if_permitted(connection: sa.Connection, statement: str) -> bool:
+    """Run a statement. Returns whether this role may."""
     try:
-        with unwrapped(), connection.begin_nested():
+        with driver_errors(), connection.begin_nested():
             connection.exec_driver_sql(statement)
     except asyncpg.InsufficientPrivilegeError:
         return False

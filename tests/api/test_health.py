@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from presenter.api.health import AT_ONCE, HELD
-from presenter.cache.catalog_reader import OLDEST
+from presenter.cache.catalog_reader import EXPIRES_AFTER
 from presenter.cache.pool import Address, Pool
 from presenter.cache.report import SHOWN
 from presenter.cache.writer import Writer
@@ -360,7 +360,7 @@ async def test_they_take_no_connection_from_those_who_ask_for_resources(
     await ready(service, 200)
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("LOCK TABLE watches")
-        async with asyncio.timeout(OLDEST):  # a statement may take longer
+        async with asyncio.timeout(EXPIRES_AFTER):  # a statement may take longer
             replies = await asyncio.gather(*(service.send("GET", path) for path in 25 * ("/readyz", "/metrics")))
     assert {reply.code for reply in replies} == {200}
 

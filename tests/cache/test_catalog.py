@@ -149,7 +149,7 @@ async def test_what_is_announced_during_a_reading_is_read_by_who_comes_later(
 
 @pytest.mark.usefixtures("filled")
 async def test_it_is_known_without_being_asked_for(own: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_reader, "PULSE", 0.05)
+    monkeypatch.setattr(catalog_reader, "POLL_INTERVAL", 0.05)
     reader = CatalogReader(own, max_age=0.01)
     with pytest.raises(DatabaseUnavailable, match="not been asked yet"):
         reader.known()
@@ -165,7 +165,7 @@ async def test_it_is_known_without_being_asked_for(own: Pool, monkeypatch: pytes
     await eventually(known, lambda catalog: catalog is not None and catalog is not seen)
     following.cancel()
     await asyncio.wait([following])
-    monkeypatch.setattr(catalog_reader, "OLDEST", 0.0)
+    monkeypatch.setattr(catalog_reader, "EXPIRES_AFTER", 0.0)
     with pytest.raises(DatabaseUnavailable, match=r"has not answered for \d+ s"):
         reader.known()
 

@@ -156,7 +156,7 @@ async def test_an_address_that_makes_no_sense(way: dict[str, str], change: dict[
 
 @pytest.mark.parametrize("host", ["::1", "fe80::1", "10.0.0.1", "db", "a_b.example.org", "/run/postgresql"])
 def test_what_is_a_host(host: str) -> None:
-    assert host in Address.of(DatabaseSettings(DB_HOST=host, DB_USER="somebody")).where.replace("[", "").replace(
+    assert host in Address.of(DatabaseSettings(DB_HOST=host, DB_USER="somebody")).hosts.replace("[", "").replace(
         "]", ""
     )
 

@@ -40,7 +40,7 @@ def role(postgres: Postgres) -> Iterator[str]:
 
 def by(way: Address, user: str = ROLE) -> dict[str, str]:
     """The variables of who serves by this way."""
-    host, port = way.where.split(":")
+    host, port = way.hosts.split(":")
     return {"DB_READ_HOST": host, "DB_READ_PORT": port, "DB_USER": user}
 
 
@@ -149,7 +149,7 @@ async def test_a_pooler_that_keeps_no_prepared_statements_is_refused_at_the_star
     async with pgbouncer(database, home, "pool_mode = transaction\nmax_prepared_statements = 0") as way:
         message = await refused(system, "serve", **by(way))
         assert message.startswith("presenter: PostgreSQL cannot be used: prepared statement ")
-        assert f"the pooler at {way.where} (DB_READ_HOST) keeps no prepared statements" in message
+        assert f"the pooler at {way.hosts} (DB_READ_HOST) keeps no prepared statements" in message
 
 
 async def test_who_watches_or_migrates_is_told_that_this_is_a_pooler(
@@ -157,12 +157,12 @@ async def test_who_watches_or_migrates_is_told_that_this_is_a_pooler(
 ) -> None:
     require_pgbouncer()
     async with pgbouncer(database, home, RECIPE) as way:
-        host, port = way.where.split(":")
+        host, port = way.hosts.split(":")
         there = {"DB_HOST": host, "DB_PORT": port}
         looked = await system.launch("status", **(system.variables | there))
         for message in await asyncio.gather(*(refused(system, command, **there) for command in ("watch", "migrate"))):
             assert (
-                f"unsupported startup parameter: jit: {way.where} (DB_HOST) is a pooler. Who migrates or watc"
+                f"unsupported startup parameter: jit: {way.hosts} (DB_HOST) is a pooler. Who migrates or watc"
                 in message
             )
         assert await looked.ended() == 0, "that only reads"
@@ -175,4 +175,4 @@ async def test_a_pooler_is_told_apart_when_it_knows_no_such_database(
     async with pgbouncer(database, home, RECIPE) as way:
         message = await refused(system, "serve", **by(way, user="unknown"))
         assert "DB_USER" in message
-        assert f"{way.where} (DB_READ_HOST)" in message
+        assert f"{way.hosts} (DB_READ_HOST)" in message

@@ -1,0 +1,46 @@
+"""A bounded cache, from which what was used longest ago is dropped first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class LruCache(Generic[Key, Value]):
+    """Values by key: as many of those used last as weigh `capacity` together. Each weighs 1, or what `weigh` says."""
+
+    def __init__(self, capacity: int, weigh: Callable[[Key, Value], int] = lambda *_: 1) -> None:
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._capacity = capacity
+        self._weigh = weigh
+        self._weight = 0
+
+    def get(self, key: Key) -> Value | None:
+        """The value, which now is the one used last."""
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep a value, in place of the one that the key had."""
+        self.discard(key)
+        self._values[key] = value
+        self._weight += self._weigh(key, value)
+        while self._weight > self._capacity:
+            self.discard(next(iter(self._values)))
+
+    def discard(self, key: Key) -> None:
+        """Drop a value, if it is there."""
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._weight -= self._weigh(key, value)
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._values.clear()
+        self._weight = 0
