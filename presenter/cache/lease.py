@@ -138,14 +138,14 @@ class Lease:
                         logged = True
                         log.info("standing by: another process leads", cluster=self._cluster)
             except Unavailable as error:
-                self._outage.begun("the lease cannot be looked at", error)
+                self._outage.begin("the lease cannot be looked at", error)
             await asyncio.sleep(self._timings.poll)
 
     async def _status(self) -> LeaseStatus:
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(_STATUS, self._cluster, self._duration, RECENT)
         assert row is not None  # it is a join with a row that is always there
-        self._outage.over("the lease can be looked at again")
+        self._outage.end("the lease can be looked at again")
         return LeaseStatus(**row)
 
     async def _try_to_take(self, status: LeaseStatus) -> int | None:
@@ -167,10 +167,10 @@ class Lease:
                     if not await connection.fetchval(_RENEW, self._cluster, epoch, self._duration):
                         return
             except Unavailable as error:
-                self._outage.begun("the lease cannot be renewed", error)
+                self._outage.begin("the lease cannot be renewed", error)
                 pause = min(self._timings.retry, self._timings.renewal)
             else:
-                if self._outage.over("the lease is renewed again"):
+                if self._outage.end("the lease is renewed again"):
                     self._recoveries.record()
                 pause = self._timings.renewal
 
@@ -187,12 +187,12 @@ class _Outage:
         self._cluster = cluster
         self._since: float | None = None
 
-    def begun(self, event: str, error: Unavailable) -> None:
+    def begin(self, event: str, error: Unavailable) -> None:
         if self._since is None:
             self._since = time.monotonic()
             log.warning(event, cluster=self._cluster, error=error.message)
 
-    def over(self, event: str) -> bool:
+    def end(self, event: str) -> bool:
         """End it. Returns whether there was one."""
         if self._since is None:
             return False

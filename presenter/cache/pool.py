@@ -197,16 +197,16 @@ async def wait_until_ready(address: Address, patience: float, *, through_pooler:
     Raises DatabaseUnavailable with the last reason when it does not within `patience` seconds.
     """
     deadline = time.monotonic() + patience
-    told = ""
+    last_logged = ""
     while True:
         try:
             connection = await address.connect({} if through_pooler else WITHOUT_JIT)
         except DatabaseUnavailable as error:
             if time.monotonic() >= deadline:
                 raise DatabaseUnavailable(f"{error} (waited {patience:g} s, DB_READY_TIMEOUT)") from error
-            if str(error) != told:
-                told = str(error)
-                log.warning("waiting for the database", error=told)
+            if str(error) != last_logged:
+                last_logged = str(error)
+                log.warning("waiting for the database", error=last_logged)
             await asyncio.sleep(min(0.5, max(0.0, deadline - time.monotonic())))
         else:
             await connection.close()

@@ -1,4 +1,4 @@
-"""How the cache stands, as plain values: the JSON of `/readyz` and of `presenter status --json`."""
+"""The state of the cache as plain values: the JSON of `/readyz` and of `presenter status --json`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from presenter.errors import PresenterError, SchemaOutdated
 from presenter.resource import ALL_NAMESPACES
 
 SHOWN = 500
-"""So many watches at most are told of, the worst first: who restricts many types to many namespaces has very many."""
+"""The most watches in a report, the worst first: many types restricted to many namespaces make very many."""
 
 
 def report(catalog: Catalog) -> dict[str, Any]:
-    """What there is, and how far each watch of it is."""
+    """The clusters, and the state of each watch."""
     watches = catalog.watches
     waiting = [cached for cached in catalog.types if not cached.synced and not catalog.refuses(cached)]
     return {
@@ -28,12 +28,12 @@ def report(catalog: Catalog) -> dict[str, Any]:
 
 def report_of_failure(error: PresenterError) -> dict[str, Any]:
     """The same where the database cannot be read."""
-    told = {"database": error.message, "clusters": [], "waiting": [], "types": [], "omitted": 0}
-    return verdict_of_failure(error) | told
+    absent = {"database": error.message, "clusters": [], "waiting": [], "types": [], "omitted": 0}
+    return verdict_of_failure(error) | absent
 
 
 def verdict(catalog: Catalog) -> dict[str, Any]:
-    """Whether it can be asked, and why in a word: all that is told to anybody."""
+    """Whether the cache is usable, and why not in a word: all that anybody may know."""
     if catalog.usable:
         return {"ready": True, "reason": "ok"}
     return {"ready": False, "reason": "listing" if catalog.clusters else "unwatched"}

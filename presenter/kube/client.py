@@ -272,23 +272,23 @@ class LineSplitter:
     """
 
     def __init__(self) -> None:
-        self._begun: list[bytes] = []
+        self._pending: list[bytes] = []
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that this chunk completes, without their ends; empty lines are left out."""
         first, *rest = chunk.split(b"\n")
-        self._begun.append(first)
+        self._pending.append(first)
         complete = []
         for piece in rest:
             # Joined once per line, so that a long line costs its length and not its square.
-            complete.append(b"".join(self._begun))
-            self._begun = [piece]
+            complete.append(b"".join(self._pending))
+            self._pending = [piece]
         return [line for line in complete if line]
 
     @property
     def unterminated(self) -> bool:
         """Whether a line has begun that has not ended."""
-        return any(self._begun)
+        return any(self._pending)
 
 
 async def _events(response: aiohttp.ClientResponse, request: str) -> AsyncGenerator[WatchEvent, None]:

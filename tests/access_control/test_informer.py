@@ -1,4 +1,4 @@
-"""What a replica holds are the rows, whoever writes them, in whatever order, and whenever it looks."""
+"""What an informer's store tells of are the rows, whoever writes them, in whatever order, and whenever it reads."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Held = dict[tuple[int, str], tuple[str, str, Any]]
 
 
 def take(held: Held, changes: Changes) -> None:
-    """Follow the changes as the replica's owner does."""
+    """Follow the changes as the store's owner does."""
     for gone in changes.removed:
         del held[gone.type_id, gone.uid]
     for there, raw in changes.put:
@@ -91,7 +91,7 @@ steps: st.SearchStrategy[tuple[str, Any]] = st.one_of(
 
 
 class Herd:
-    """A writer of types of which the replica holds two."""
+    """A writer of types of which the store has two."""
 
     def __init__(self, pool: Pool, watches: list[Watch]) -> None:
         self.pool = pool
@@ -184,11 +184,11 @@ def failover(lost: list[Any], *, then: list[Any], to_another: bool) -> list[tupl
 @given(plan=st.lists(steps, min_size=3, max_size=12))
 async def test_what_is_held_are_the_rows(database: Address, herd: Herd, plan: list[tuple[str, Any]]) -> None:
     type_ids = [watch.type_id for watch in herd.watches[:2]]
-    replica, held = InformerStore(herd.pool, type_ids), Held()
+    store, held = InformerStore(herd.pool, type_ids), Held()
     for step in [*plan, ("look", None)]:
         await herd.act(*step)
         if step[0] == "look":
-            take(held, await replica.read_changes())
+            take(held, await store.read_changes())
             assert held == await rows(database, type_ids)
-    again = await replica.read_changes()
+    again = await store.read_changes()
     assert (again.removed, again.put) == ([], []), "what did not change is not read as a change"

@@ -139,11 +139,11 @@ async def test_0002_keeps_what_0001_filled_while_the_version_before_goes_on(fill
 async def test_whatever_version_writes_who_holds_the_rows_sees_it(filled: Address) -> None:
     await migration.migrate(filled)
     async with connected(filled) as connection, Pool.opened(filled, size=2, command_timeout=30) as pool:
-        before, replica = Before(connection), InformerStore(pool, [1])
-        assert len((await replica.read_changes()).put) == OBJECTS
+        before, store = Before(connection), InformerStore(pool, [1])
+        assert len((await store.read_changes()).put) == OBJECTS
         for _ in range(3):
             await before.write("uid-7")
-            assert b'{"n": %d}' % before.version in [raw for held, raw in (await replica.read_changes()).put]
+            assert b'{"n": %d}' % before.version in [raw for held, raw in (await store.read_changes()).put]
             await before.write("uid-8")  # which is not looked for before the next version has written, too
             seen = before.version
             writer = Writer(pool, "test")
@@ -152,5 +152,5 @@ async def test_whatever_version_writes_who_holds_the_rows_sees_it(filled: Addres
             new = make_object("new", "", uid="new", resource_version=before.version, raw={"n": before.version})
             await writer.checkpoint(watch)
             await writer.apply(watch, [Event("upsert", new)], str(before.version))
-            found = [raw for held, raw in (await replica.read_changes()).put if held.uid in ("new", "uid-8")]
+            found = [raw for held, raw in (await store.read_changes()).put if held.uid in ("new", "uid-8")]
             assert sorted(found) == sorted([b'{"n": %d}' % seen, b'{"n": %d}' % before.version])
