@@ -72,7 +72,7 @@ async def decide(
 class RbacAuthorizer:
     """Decides by the cluster's own RBAC rules, in memory.
 
-    `list_verb` is the verb that a list takes: `get` gives the looser rule of those who depend on it.
+    `list_verb` is the verb that a list needs: `get` is the looser rule of the Go service.
     """
 
     def __init__(self, catalog: CatalogReader, rules: RulesOfClusters, list_verb: Verb = "list") -> None:

@@ -105,7 +105,7 @@ class Authenticator:
         cannot be told, since the published keys could not be fetched yet.
         """
         token = _bearer(headers)
-        # Not by the token itself, which whoever reads this memory could use.
+        # Not the token itself, which could be used by an attacker who reads this memory.
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         verified = self._verified.get(digest)
         if verified is None or not self._keys_are_unchanged(verified):
@@ -182,7 +182,7 @@ class Authenticator:
         self, token: str, algorithm: str, key: bytes | AllowedPublicKeys, issuer: str | None
     ) -> Mapping[str, Any]:
         with warnings.catch_warnings():
-            # How long the shared key is was decided by whoever signs; the start-up log says when it is short.
+            # The length of the shared key was the signer's choice; the log says at the start when it is short.
             warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
             claims: Mapping[str, Any] = jwt.decode(
                 token,

@@ -208,7 +208,7 @@ class _ReviewCache:
             pending.task.add_done_callback(lambda _: self._end(question, pending))
         pending.waiting += 1
         try:
-            # Not awaited itself: one who is cancelled must not take the answer from the others.
+            # Not awaited itself: a waiter's cancellation would cancel it for all.
             await asyncio.wait([pending.task])
             return pending.task.result()
         finally:
@@ -228,7 +228,7 @@ class _ReviewCache:
         if self._pending.get(question) is pending:  # not one that was asked anew after a withdrawal
             del self._pending[question]
         if not pending.task.cancelled():
-            pending.task.exception()  # asyncio logs what nobody looked at, but the last to wait may have just left
+            pending.task.exception()  # else asyncio logs it where the last to wait has just left
 
 
 async def _gather(questions: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

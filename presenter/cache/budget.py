@@ -120,7 +120,7 @@ def documents_of(connection: Connection) -> Documents:
 class Reading:
     """Reads so many rows with so many documents each, or as many of them as fit into an answer, one at least.
 
-    It is entered again until it is `done`, each time with a `limit` that may be lower; whoever reads tells how many
+    It is entered again until it is `done`, each time with a `limit` that may be lower; the reader sets how many
     `rows` there were. The share holds these in the end. Without a share whatever comes is read.
     """
 

@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 class CatalogReader:
     """The catalog, read again when it changed or is older than `max_age` seconds.
 
-    There is one reading at a time. It serves all who wait for it, or fails for all of them; nobody waits for a second
-    one. Where somebody asks again and again it begins early enough to end before anybody has to wait.
+    There is one reading at a time, whose result or failure is that of all who wait for it. Under steady demand the next
+    one begins early enough that nobody has to wait.
     """
 
     def __init__(self, pool: Pool, max_age: float = 0.5) -> None:
@@ -59,7 +59,7 @@ class CatalogReader:
                 self._begin()
             return self._catalog
         reading = self._reading or self._begin()
-        await asyncio.wait([reading])  # not awaited itself: one who is cancelled must not take it from the others
+        await asyncio.wait([reading])  # not awaited itself: a waiter's cancellation would cancel it for all
         return reading.result()
 
     @property
@@ -94,7 +94,7 @@ class CatalogReader:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> asyncio.Task[Catalog]:
-        # In a context of its own: it is nobody's request in particular.
+        # In a context of its own, since it belongs to no request.
         self._reading = asyncio.create_task(self._read(), name="catalog", context=contextvars.Context())
         self._reading.add_done_callback(self._end)
         return self._reading
@@ -109,7 +109,7 @@ class CatalogReader:
         self._catalog, self._failure = catalog, None
         self._read_at = time.monotonic()
         self._took = self._read_at - began
-        # What was announced meanwhile may not be in it: it is for those who wait, and for nobody who comes later.
+        # What was announced meanwhile may not be in it: so it is for those who wait, and stale for all later ones.
         self._fresh_since = self._read_at if announcements == self._announcements else -math.inf
         self._log_refused(catalog)
         return catalog
@@ -117,7 +117,7 @@ class CatalogReader:
     def _end(self, reading: asyncio.Task[Catalog]) -> None:
         self._reading = None
         if not reading.cancelled():
-            reading.exception()  # asyncio logs what nobody looked at, but the last to wait may have just left
+            reading.exception()  # else asyncio logs it where the last to wait has just left
 
     async def _poll(self) -> None:
         while True:
@@ -127,7 +127,7 @@ class CatalogReader:
                 await self.current()
             except PresenterError:
                 pause = _RETRY_INTERVAL
-            except Exception as error:  # a bug must not end those who serve
+            except Exception as error:  # a bug must not stop the server
                 log.exception("the catalog cannot be read")
                 self._failure, pause = DatabaseUnavailable(f"internal error, see the log: {error!r}"), POLL_INTERVAL
             await asyncio.sleep(_MIN_INTERVAL)

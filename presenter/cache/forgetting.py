@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _CLUSTERS = "SELECT name FROM clusters ORDER BY name"
 
-# Whoever forgets a cluster takes its lease, so that nobody begins to write it meanwhile. The lease stays: the
-# epochs must not begin anew when somebody comes back to the cluster, or they would fence nobody off.
+# The cluster's lease is taken, so that no process begins to write it meanwhile. Its row stays: if the cluster comes
+# back, its epochs must not begin anew, or they would fence off no former leader.
 _TAKE = """
 UPDATE leases SET epoch = epoch + 1, holder = 'forgetting' WHERE cluster = $1 AND expires_at <= clock_timestamp()
 RETURNING true
@@ -31,7 +31,7 @@ _FORGET_REST = (
 async def forget_cluster(pool: Pool, cluster: str) -> int:
     """Remove a cluster with its objects and types, in one transaction. Returns the number of objects.
 
-    Raises NotFound when there is no such cluster, Unavailable when somebody watches it.
+    Raises NotFound when there is no such cluster, Unavailable while it is watched.
     """
     async with pool.connection() as connection, connection.transaction():
         known = [row["name"] for row in await connection.fetch(_CLUSTERS)]

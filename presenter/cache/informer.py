@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from presenter.cache.pool import Pool
 
-# A list, too, may have been begun by such a version, which left rows behind that nobody counted.
+# The lists count, too: such a version may have begun one, and left rows behind without a revision.
 _WATCHES = """
 SELECT type_id, namespace, revision, lists, events - numbered AS unnumbered FROM watches
 WHERE type_id = ANY ($1::integer[])

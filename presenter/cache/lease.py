@@ -233,7 +233,7 @@ class Claim:
 
     A cluster is known by the uid of its kube-system namespace, which is recorded beside its name. A name passes on when
     its watcher sees the uid change, as where a cluster was made anew at the same address, or when nobody has watched
-    for a while. Everybody else who finds it with another cluster has to choose another name.
+    for a while. Any other process that finds it with another cluster has to choose another name.
     """
 
     def __init__(self, cluster: str, identify: Callable[[], Awaitable[str]]) -> None:

@@ -45,7 +45,7 @@ class Memory:
             async with asyncio.timeout(_PATIENCE):
                 await turn
         except BaseException as error:
-            # Its turn may have come too late; and those behind it must not wait for somebody who has left.
+            # The bytes may have come too late; and those behind must not wait for one that has left.
             self.give_back(0 if turn.cancelled() else size)
             if isinstance(error, TimeoutError):
                 raise TooManyRequests(

@@ -23,10 +23,10 @@ from presenter.errors import ConfigError, DatabaseBusy
 Outcome = TypeVar("Outcome")
 
 LOCK = (
-    # One migrator at a time; any number that nobody else takes: "presentr".
+    # One migrator at a time. The key is any number of our own: "presentr" in ASCII.
     f"SELECT pg_advisory_xact_lock({0x70726573656E7472})",
-    # Others serve and watch meanwhile, and wait behind whoever waits for a table. A migration gives way to them, well
-    # before PostgreSQL would look for a deadlock (1 s) and end one of them, and tries again.
+    # Others serve and watch meanwhile, and queue behind a migration that waits for a table. So it gives up and tries
+    # again, well before PostgreSQL would look for a deadlock (1 s) and end one of them.
     "SET LOCAL lock_timeout = '500ms'",
 )
 """The first statements of every transaction that migrates."""

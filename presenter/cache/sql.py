@@ -123,7 +123,7 @@ CROSS JOIN LATERAL (
 def _merge(scan: Scan) -> str:
     """All ranges as if they were one: a merge of index scans, which reads no row before it is wanted.
 
-    Ties are for those who have all of the order; by the last of its keys, the type, PostgreSQL would have to sort.
+    Ties are left to the outer query: by the last key, the type, which no index has, PostgreSQL would have to sort.
     """
     rows = []
     for part, ranges in enumerate(scan.ranges):

@@ -1,7 +1,7 @@
 """The parts of kubernetes_asyncio that are used: how to log in to a cluster, and its HTTP client.
 
 Its packages import all their 700 models and 60 APIs, 38 MB in each process that watches, and none of them is used here:
-objects come and go as bytes. So these packages stay unexecuted until somebody asks for something else in them.
+objects come and go as bytes. So these packages are not executed until something else in them is used.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _client.__dict__["ApiClient"] = api_client.ApiClient
 
 from kubernetes_asyncio import config  # noqa: E402 - not before the above
 
-# What goes wrong it logs before it raises it: those who log in tell that, once.
+# It logs what it raises; here that is logged once, by the caller.
 logging.getLogger(config.__name__).setLevel(logging.CRITICAL)
 
 # None of these carries annotations.

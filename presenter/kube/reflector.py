@@ -88,10 +88,13 @@ class Reflector:
         self._ended = False
         self._read_ahead: ReadAhead[WatchEvent] | None = None
         self._reached = ""
+        """The highest resourceVersion that the API server has shown."""
         self._behind_since: float | None = None
         self._server = ServerVersion("", 0.0)
+        """What a watch that resumes has to reach to have caught up."""
         self._caught_up = False
         self._last_watch: Literal["none", "ended", "current"] = "none"
+        """The last watch: it failed or there was none; it ended, perhaps without having caught up; it had caught up."""
         self._fruitless = 0
         self._bookmarks = False
         self._reported: str | None = None
