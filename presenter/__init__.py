@@ -1,20 +1,23 @@
 """The read side of Kubernetes for portals: a cluster watched into PostgreSQL and served as sorted, filtered pages.
 
-How the code is laid out, in the direction in which imports go:
+How the code is laid out, in the direction in which imports go. The docstring of each room tells of its modules.
 
-    commands/    `presenter …`: a module for each command, and what they have to say
-    app          the composition root: builds everything from the settings, and runs it
-    restaction/  the commands that resolve, migrate, compare and check RESTActions
-    api/         HTTP endpoints: parameters → selection → answers; errors as Kubernetes Status objects
-    kube/        the Kubernetes edge: discovery, one reflector for every type, their supervisor
-    access/      who may see what: token → identity → scope
-    cache/       the PostgreSQL edge: writes (`writer`), reads (`plan` → `sql` → `pages`), the schema, the cursor
-    http/        the HTTP server: where it listens, its connections, and how a request begins
-    sandbox/     an in-memory Kubernetes API for the demo and the tests
-    apimachinery/    Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
-    observability, tracing    what is known of each request: for the log, the metrics and traces
-    raw_json     JSON as bytes, taken apart one level at a time
-    resource, errors, config, logs    what every room shares
+    commands/       `presenter …`: a module for each command
+    app             the composition root: builds everything from the settings, and runs it
+    restaction/     the commands that resolve, migrate, compare and check RESTActions
+    api/            the HTTP endpoints: parameters → selection → answers; errors as Kubernetes Status objects
+    kube/           the Kubernetes edge: discovery, one reflector for every type, their supervisor
+    access/         who may see what: token → identity → scope
+    cache/          the PostgreSQL edge: writes (`writer`), reads (`plan` → `sql` → `pages`), the schema, the cursor
+    http/           the HTTP server: where it listens, its connections, and how a request begins
+    sandbox/        a Kubernetes API server in memory, for the demo and the tests
+    apimachinery/   Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
+    config          the settings, from the environment
+    observability   what is known of each request, for the log and the metrics; `tracing` exports it
+    resource        types, objects and watches: the values that every room shares
+    errors          every error, with its HTTP status
+    logs            how the process logs
+    raw_json        JSON as bytes, taken apart one level at a time
 
 The database's schema, step by step, is beside the package, in `migrations/`; in a wheel it is within.
 
