@@ -1,7 +1,21 @@
 """An in-memory Kubernetes API server over real HTTP, for the demo and the tests.
 
-Read in this order: `server` (a request's way), `rest` and `watch` (what it does), `cluster` and `store` (the
-state), `registry` (the types), `faults` (failures on demand), `samples` (what the demo shows).
+The way of a request:
+
+    server          authenticates, authorizes and answers it, or fails as `faults` say
+    api_request     what it asks for; `negotiation`, in which media type; `protobuf` reads the bodies of some kinds
+    rest            resources: every verb but watch; `listing` makes lists, `patches` applies patches
+    watch           a watch, from a resourceVersion on; `streaming` sends it
+    paths           whatever is no resource; `discovery` and `openapi` make the documents of these
+    forms           objects as they are, as metadata only, or as rows of a Table
+    access_reviews  questions about access, by `rbac`
+
+The state:
+
+    cluster         every write passes here, and gets its resourceVersion; `controllers` do what follows from some
+    store           the objects of one type; `objects` is one, and `metadata` what the API server writes of it
+    registry        the types: the `builtin` ones and those of CustomResourceDefinitions
+    loader          manifests from files; `samples` are those of the demo
 """
 
 from presenter.apimachinery.errors import StatusError
