@@ -35,13 +35,13 @@ from presenter.api.health import Health
 from presenter.api.inflight import Inflight
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
-from presenter.cache.comparison import Comparisons
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.lease import Claim, Lease, Recoveries
 from presenter.cache.memory import Memory
 from presenter.cache.metrics import OF_POOLS, OF_WRITING
 from presenter.cache.pages import PLANNING, namespaces_of
 from presenter.cache.pool import Address, Pool, wait_until_ready
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import AuthSettings, ClusterSettings, LogSettings, Settings
@@ -193,7 +193,7 @@ async def _watching(
             supervisor = Supervisor(
                 client,
                 Writer(pool, name, epoch),
-                Comparisons(pool, name),
+                Snapshots(pool, name),
                 patterns,
                 namespaces=settings.cluster.namespaces,
                 timings=Timings(grace=settings.http.drain_seconds),

@@ -18,7 +18,7 @@ Writing:
     lease           one process writes a cluster at a time
     watch_patterns  which types are kept
     unstorable      objects that PostgreSQL refuses, made such that it takes them
-    comparison      the rows of a watch as of one checkpoint, to be compared with the cluster
+    snapshot        the rows of a watch at its checkpoint, to be compared with the cluster
     forgetting      a cluster that is gone, removed
 
 Reading pages:

@@ -36,7 +36,7 @@ _Unnumbered = dict[tuple[int, str], tuple[int, int]]
 """By watch: its lists, and its events that came without a revision."""
 
 
-class Reference(msgspec.Struct, frozen=True):
+class ObjectReference(msgspec.Struct, frozen=True):
     """The identity of an object."""
 
     type_id: int
@@ -48,8 +48,8 @@ class Reference(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, frozen=True):
     """Objects that were removed, and then those that are new or may have changed, with their JSON."""
 
-    removed: list[Reference]
-    put: list[tuple[Reference, bytes]]
+    removed: list[ObjectReference]
+    put: list[tuple[ObjectReference, bytes]]
 
 
 class InformerStore:
@@ -58,7 +58,7 @@ class InformerStore:
     def __init__(self, pool: Pool, type_ids: Sequence[int]) -> None:
         self._pool = pool
         self._type_ids = list(type_ids)
-        self._references: dict[_Key, Reference] = {}
+        self._references: dict[_Key, ObjectReference] = {}
         self._seen = _NEVER
         self._unnumbered: _Unnumbered = {}
 
@@ -85,8 +85,9 @@ class InformerStore:
         removed = [self._references.pop(key) for key in gone]
         return Changes(removed, [self._take(row) for row in changed])
 
-    def _take(self, row: asyncpg.Record) -> tuple[Reference, bytes]:
-        reference = self._references[_key(row)] = Reference(row["type_id"], row["uid"], row["namespace"], row["name"])
+    def _take(self, row: asyncpg.Record) -> tuple[ObjectReference, bytes]:
+        reference = ObjectReference(row["type_id"], row["uid"], row["namespace"], row["name"])
+        self._references[_key(row)] = reference
         return reference, row["raw"]
 
 

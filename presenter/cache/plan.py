@@ -46,7 +46,7 @@ _TRIGRAMS = 8
 _FILTERS = ("name", "composition_id", "since", "name_contains", "labels")
 _json = msgspec.json.encode
 
-Kind = Literal[
+ScanKind = Literal[
     "walk nested",
     "walk merge",
     "walk by type",
@@ -93,7 +93,7 @@ class Scan(NamedTuple):
     A *sample* of some objects of each type tells which shares bear each of the terms, or match and lie between.
     """
 
-    kind: Kind
+    kind: ScanKind
     sort: Sort
     reverse: bool
     resumed: bool
@@ -266,7 +266,7 @@ def _walk(query: Query, why: str, bound: int | None = None) -> Step:
 
 def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0, **bounds: Any) -> Step:
     """Collect the matches: by the terms, if there are any, else by the filter that has an index."""
-    kind: Kind = "probe" if probe else "collect"
+    kind: ScanKind = "probe" if probe else "collect"
     bounds["rows"] = probe
     if not any(terms):
         named = [name for name in ("name", "composition_id", "since") if getattr(query.filters, name) is not None]
@@ -284,7 +284,7 @@ def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0
 
 def _sample(query: Query, why: str, terms: Terms = _NO_TERMS, **bounds: Any) -> Step:
     """Estimate the shares of objects that have each term; or of those that match, and that lie before an end."""
-    kind: Kind = "sample of terms" if any(terms) else "sample of distance"
+    kind: ScanKind = "sample of terms" if any(terms) else "sample of distance"
     values = {"each_label": [_json(dict([label])) for label in terms.labels], "trigrams": terms.trigrams}
     counts: dict[str, Any] = {"labels": len(terms.labels), "trigrams": len(terms.trigrams)}
     types = _Part(False, [(scanned.cluster, scanned.type_id, None) for scanned in query.ranges])
@@ -295,7 +295,7 @@ def _sample(query: Query, why: str, terms: Terms = _NO_TERMS, **bounds: Any) -> 
 def _step(
     query: Query,
     why: str,
-    kind: Kind,
+    kind: ScanKind,
     parts: Sequence[_Part],
     values: dict[str, Any],
     *,

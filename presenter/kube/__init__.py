@@ -12,7 +12,7 @@ Watching:
 
 Requests:
 
-    client          lists, watches and single requests; `refusals` are their failures as ClusterErrors
+    client          lists, watches and single requests; `cluster_errors` are their failures
     login           the account that they are made with; `kubeconfig` merges the files that name one
     library         the parts of kubernetes_asyncio that are used
     subject_access_reviews    asks the API server who may see what

@@ -17,9 +17,9 @@ import msgspec
 from presenter import raw_json
 from presenter.config import ClusterSettings
 from presenter.errors import ClusterUnavailable
+from presenter.kube.cluster_errors import refusal, stream_error
 from presenter.kube.library import ConfigException
 from presenter.kube.login import Login
-from presenter.kube.refusals import refusal, stream_error
 from presenter.resource import ALL_NAMESPACES, ResourceType
 
 CONNECT_SECONDS = 10.0

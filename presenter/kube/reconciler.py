@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from presenter.cache.comparison import Comparisons
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterUnavailable, Unavailable
 from presenter.kube.client import KubeClient
@@ -33,7 +33,7 @@ class Reconciler:
         self,
         client: KubeClient,
         writer: Writer,
-        comparisons: Comparisons,
+        snapshots: Snapshots,
         watch: Watch,
         *,
         interval: float,
@@ -42,7 +42,7 @@ class Reconciler:
     ) -> None:
         self._client = client
         self._writer = writer
-        self._comparisons = comparisons
+        self._snapshots = snapshots
         self._watch = watch
         self._interval = interval
         self._lock = lock
@@ -77,8 +77,8 @@ class Reconciler:
 
     async def _compare(self) -> int | None:
         """The number of objects that differ; None while the watch is not live."""
-        async with self._comparisons.rows(self._watch) as rows:
-            if rows is None:
+        async with self._snapshots.take(self._watch) as snapshot:
+            if snapshot is None:
                 return None
             token = ""
             while True:
@@ -87,12 +87,12 @@ class Reconciler:
                     self._watch.namespace,
                     limit=PAGE_OBJECTS,
                     continue_token=token,
-                    exact=rows.checkpoint,
+                    exact=snapshot.checkpoint,
                     metadata_only=True,
                 )
-                if page.resource_version != rows.checkpoint:
-                    raise ClusterError(f"asked for version {rows.checkpoint}, listed was {page.resource_version}")
-                await rows.compare(versions_of(page.items))
+                if page.resource_version != snapshot.checkpoint:
+                    raise ClusterError(f"asked for version {snapshot.checkpoint}, listed was {page.resource_version}")
+                await snapshot.compare(versions_of(page.items))
                 token = page.continue_token
                 if not token:
-                    return await rows.differences()
+                    return await snapshot.differences()

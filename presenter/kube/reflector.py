@@ -25,10 +25,10 @@ from presenter.errors import (
     Unavailable,
 )
 from presenter.kube.client import KubeClient, ListPage, WatchEvent
+from presenter.kube.cluster_errors import InStreamError
 from presenter.kube.discovery import DEFINING_TYPES
 from presenter.kube.objects import ends_initial_events, read_object, resource_version_of
 from presenter.kube.read_ahead import Budget, ReadAhead
-from presenter.kube.refusals import InStreamError
 from presenter.kube.resource_version import ServerVersion, is_older, parse_resource_version
 from presenter.kube.timings import Backoff, Timings
 from presenter.resource import Event, Object, State, Watch

@@ -10,8 +10,8 @@ from http import HTTPStatus
 
 import structlog
 
-from presenter.cache.comparison import Comparisons
 from presenter.cache.lease import UNKNOWN, Recoveries
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, Unavailable
@@ -61,7 +61,7 @@ class Supervisor:
         self,
         client: KubeClient,
         writer: Writer,
-        comparisons: Comparisons,
+        snapshots: Snapshots,
         patterns: WatchPatterns,
         *,
         namespaces: Sequence[str] = (),
@@ -72,7 +72,7 @@ class Supervisor:
     ) -> None:
         self._client = client
         self._writer = writer
-        self._comparisons = comparisons
+        self._snapshots = snapshots
         self._patterns = patterns
         self._namespaces = tuple(namespaces)
         self._timings = timings or Timings()
@@ -241,7 +241,7 @@ class Supervisor:
                 reconciler = Reconciler(
                     self._client,
                     self._writer,
-                    self._comparisons,
+                    self._snapshots,
                     watch,
                     interval=self._reconcile_interval,
                     lock=self._reconciling,

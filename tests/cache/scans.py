@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from presenter.cache.plan import Kind, Record, Scan, Step, plan
+from presenter.cache.plan import Record, Scan, ScanKind, Step, plan
 from presenter.cache.query import Filters, Query, Sort
 from presenter.cache.scope import ScanRange
 from presenter.cache.sql import statement
@@ -43,7 +43,7 @@ def last_found(query: Query) -> list[Record]:
     return [{"found": True, "last": True, **{f"k{number}": value for number, value in enumerate(position)}}]
 
 
-def scan_of(query: Query, kind: Kind, *, end: bool = False) -> Scan:
+def scan_of(query: Query, kind: ScanKind, *, end: bool = False) -> Scan:
     """The first scan of a kind that is made when nothing is found. With `end` the probe finds one."""
     steps = plan(query)
     step = next(steps)

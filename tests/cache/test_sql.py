@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from presenter.cache.pages import read_page
-from presenter.cache.plan import Kind, Scan, plan
+from presenter.cache.plan import Scan, ScanKind, plan
 from presenter.cache.pool import Address, Pool
 from presenter.cache.query import Filters, Query, Sort
 from presenter.cache.scope import ScanRange
@@ -27,7 +27,7 @@ def test_it_is_as_in_its_file(name: str) -> None:
 
 
 def test_every_kind_has_a_file_and_every_file_a_kind() -> None:
-    assert {scan.kind for scan in SCANS.values()} == set(get_args(Kind))
+    assert {scan.kind for scan in SCANS.values()} == set(get_args(ScanKind))
     assert {path.stem for path in GOLDEN.iterdir()} == set(SCANS)
 
 

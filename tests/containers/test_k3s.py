@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
@@ -63,7 +63,7 @@ async def cached(pool: Pool, resource: str) -> dict[str, str]:
 
 
 async def test_the_cache_equals_a_real_cluster(client: KubeClient, writer: Writer, pool: Pool) -> None:
-    supervising = asyncio.create_task(Supervisor(client, writer, Comparisons(pool, "test"), WATCHED).run())
+    supervising = asyncio.create_task(Supervisor(client, writer, Snapshots(pool, "test"), WATCHED).run())
     paths = {
         "configmaps": "/api/v1/configmaps",
         "namespaces": "/api/v1/namespaces",

@@ -26,8 +26,8 @@ from presenter.errors import (
 )
 from presenter.kube import login
 from presenter.kube.client import KubeClient, WatchEvent
+from presenter.kube.cluster_errors import InStreamError, stream_error
 from presenter.kube.objects import ends_initial_events, resource_version_of
-from presenter.kube.refusals import InStreamError, stream_error
 from presenter.resource import ResourceType
 from presenter.sandbox import Sandbox, User
 from tests.eventually import eventually

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from presenter.cache.comparison import Comparisons
 from presenter.cache.pool import Pool
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
@@ -44,7 +44,7 @@ class Following:
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
         supervisor = Supervisor(
-            self.client, Writer(self.pool, "real"), Comparisons(self.pool, "real"), WatchPatterns(TYPES)
+            self.client, Writer(self.pool, "real"), Snapshots(self.pool, "real"), WatchPatterns(TYPES)
         )
         task = asyncio.create_task(supervisor.run())
         try:

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from presenter.cache.comparison import Comparisons
 from presenter.cache.lease import Recoveries
 from presenter.cache.pool import Pool
+from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import ALWAYS, WatchPatterns
 from presenter.cache.writer import Writer
 from presenter.config import ClusterSettings
@@ -141,7 +141,7 @@ class World:
         return Supervisor(
             self.client,
             writer or self.writer,
-            Comparisons(self.pool, "test"),
+            Snapshots(self.pool, "test"),
             self.selected,
             namespaces=namespaces,
             timings=timings,

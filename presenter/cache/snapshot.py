@@ -27,7 +27,7 @@ FROM resources WHERE cluster = $1 AND type_id = $2 AND uid = ANY ($3::text[])
 _ROWS = "SELECT count(*) FROM resources WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)"
 
 
-class FrozenRows:
+class Snapshot:
     """The rows of a watch as they were at `checkpoint`."""
 
     def __init__(self, connection: Connection, cluster: str, watch: Watch, checkpoint: str) -> None:
@@ -52,7 +52,7 @@ class FrozenRows:
         return self._missing + self._differing + ghosts
 
 
-class Comparisons:
+class Snapshots:
     """Takes snapshots of one cluster's rows. All methods raise DatabaseUnavailable."""
 
     def __init__(self, pool: Pool, cluster: str) -> None:
@@ -60,12 +60,12 @@ class Comparisons:
         self._cluster = cluster
 
     @asynccontextmanager
-    async def rows(self, watch: Watch) -> AsyncIterator[FrozenRows | None]:
-        """The rows of a watch; None while they are no state that the cluster ever had, as during a list."""
+    async def take(self, watch: Watch) -> AsyncIterator[Snapshot | None]:
+        """A snapshot of a watch; None while its rows are no state that the cluster ever had, as during a list."""
         async with (
             self._pool.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute(_IDLE_TIMEOUT)
             checkpoint = await connection.fetchval(_CHECKPOINT, watch.type_id, watch.namespace)
-            yield None if checkpoint is None else FrozenRows(connection, self._cluster, watch, checkpoint)
+            yield None if checkpoint is None else Snapshot(connection, self._cluster, watch, checkpoint)
