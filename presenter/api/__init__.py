@@ -3,7 +3,7 @@
 Every request:
 
     application     goes to the endpoint of its route, is observed, and its failure becomes a Status
-    routes          which endpoint answers which method and path
+    routes          what a route is: which endpoint answers which method of which path
     status          errors as Kubernetes Status objects
 
 The endpoints:

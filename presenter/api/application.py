@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from presenter.api.documentation import documentation
-from presenter.api.routes import Route, Routes
+from presenter.api.routes import Route
 from presenter.api.status import failure
-from presenter.errors import CallerGone, MethodNotAllowed, PresenterError
+from presenter.errors import CallerGone, MethodNotAllowed, NotFound, PresenterError
 from presenter.http.connection import REFUSED
 from presenter.observability import Observation, Observer, observe
 
+_Methods = dict[str, Route]
+_SEGMENT = re.compile(r"\{(\w+)\}")
 _TRACE_HEADER = b"x-krateo-traceid"
 _TRACE_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -26,7 +28,15 @@ class Application:
 
     def __init__(self, routes: Iterable[Route], observer: Observer) -> None:
         routes = tuple(routes)
-        self._routes = Routes([*routes, *documentation(routes)])
+        by_path: dict[str, _Methods] = {}
+        for route in (*routes, *documentation(routes)):
+            by_path.setdefault(route.path, {})[route.method] = route
+        self._plain = {path: methods for path, methods in by_path.items() if "{" not in path}
+        self._patterns = [
+            (re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path)), methods)
+            for path, methods in by_path.items()
+            if path not in self._plain
+        ]
         self._observer = observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,10 +57,11 @@ class Application:
         try:
             if (refused := scope["state"].get(REFUSED)) is not None:
                 raise refused
-            found = self._routes.at(scope["path"])
-            observation.route, scope["path_params"] = found.path, found.segments
-            if (route := found.routes.get(scope["method"])) is None:
-                raise MethodNotAllowed(f"{scope['method']} is not allowed on {scope['path']}", list(found.routes))
+            methods, scope["path_params"] = self._routes_at(scope["path"])
+            route = methods.get(scope["method"])
+            observation.route = (route or next(iter(methods.values()))).path
+            if route is None:
+                raise MethodNotAllowed(f"{scope['method']} is not allowed on {scope['path']}", list(methods))
             await route.endpoint(scope, receive, observed)
         except CallerGone as gone:
             observation.code, observation.reason = gone.status, gone.reason
@@ -67,6 +78,15 @@ class Application:
             raise
         finally:
             self._observer.end(observation, headers)
+
+    def _routes_at(self, path: str) -> tuple[_Methods, Mapping[str, str]]:
+        """The routes of a path by their methods, and what stands for the names in it. Raises NotFound."""
+        if (methods := self._plain.get(path)) is not None:
+            return methods, {}
+        for pattern, methods in self._patterns:
+            if match := pattern.fullmatch(path):
+                return methods, match.groupdict()
+        raise NotFound(f"there is nothing at {path}: see /docs for what there is")
 
 
 def _headers(observation: Observation) -> Iterable[tuple[bytes, bytes]]:

@@ -49,6 +49,12 @@ async def test_there_is_nothing_at_an_unknown_path(world: World, path: str) -> N
 
 
 @on_the_world
+@pytest.mark.parametrize("path", ["/resources/{global_uid}", "/resources/.*"])
+async def test_what_looks_like_a_pattern_is_a_uid_that_there_is_not(world: World, path: str) -> None:
+    assert (await world.service.get(path)).failure(404).startswith("there is no object ")
+
+
+@on_the_world
 @pytest.mark.parametrize(
     ("query_string", "name"),
     [
