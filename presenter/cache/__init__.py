@@ -17,7 +17,7 @@ Writing:
     writer          each write, in a transaction with its checkpoint; `writes` are its statements
     lease           one process writes a cluster at a time
     watch_patterns  which types are kept
-    unstorable      objects that PostgreSQL refuses, made such that it takes them
+    unstorable      objects that PostgreSQL refuses, cut down to their metadata
     snapshot        the rows of a watch at its checkpoint, to be compared with the cluster
     forgetting      a cluster that is gone, removed
 

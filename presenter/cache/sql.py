@@ -69,9 +69,9 @@ ORDER BY {_order(scan)}
 
 
 def _walked(scan: Scan) -> str:
-    """The rows that match, of a walk that gave up at the row `last`.
+    """The rows that match, of walks that each end at a row `last`.
 
-    Nothing is known of what lies beyond the first of these, nor of what differs from it by its type only.
+    Beyond the first of those rows nothing is known, nor of rows that differ from it by their type only.
     """
     walks = {"walk merge": _merge, "walk by type": _by_type, "walk by namespace": _by_namespace}
     walked = walks.get(scan.kind, _nested)(scan)

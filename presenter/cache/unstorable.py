@@ -19,8 +19,8 @@ class _Metadata(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Metadata).decode
 
 
-def storable(object: Object, resource_type: ResourceType, reason: str) -> Object:
-    """The object with nothing in its body but what identifies it, and why that is so."""
+def metadata_only(object: Object, resource_type: ResourceType, reason: str) -> Object:
+    """The object with nothing in its body but its identity, and an annotation with the reason."""
     api_version = f"{resource_type.group}/{object.version}" if resource_type.group else object.version
     metadata = {
         "name": object.name,

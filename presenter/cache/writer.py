@@ -22,7 +22,7 @@ import structlog
 from presenter.cache import writes
 from presenter.cache.lease import UNKNOWN, fence, lease_lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
-from presenter.cache.unstorable import UNSTORABLE, storable
+from presenter.cache.unstorable import UNSTORABLE, metadata_only
 from presenter.errors import DatabaseUnavailable, UnknownCluster
 from presenter.resource import (
     ALL_NAMESPACES,
@@ -160,20 +160,20 @@ class Writer:
             log.warning("the same cluster is here under another name too", cluster=self._cluster, other=other["name"])
 
     async def is_open(self, type_ids: Collection[int]) -> bool:
-        """Whether the database has the cluster as it was opened, and these types: one that was restored may not."""
+        """Whether the database has the cluster as it was opened, and these types: a restored one may not."""
         if self._opened is None:
             return False
         async with self._pool.connection() as connection:
             return bool(await connection.fetchval(writes.IS_OPEN, self._cluster, *self._opened, list(type_ids)))
 
     async def known_types(self) -> list[ResourceType]:
-        """The types the cache has of this cluster, from this run or an earlier one."""
+        """The watched types of this cluster in the cache, from this run or an earlier one."""
         async with self._pool.connection() as connection:
             rows = await connection.fetch(writes.KNOWN_TYPES, self._cluster)
         return [type_of(row) for row in rows]
 
     async def declare(self, type: ResourceType, namespaces: Sequence[str] = (ALL_NAMESPACES,)) -> list[Watch]:
-        """Make the type and its watches known, one for each namespace; watches no longer wanted go, with their rows.
+        """Record the type and its watches, one for each namespace; delete its other watches with their rows.
 
         A type that is now watched in another version loses its checkpoints, so that its bodies are read anew.
         """
@@ -202,7 +202,7 @@ class Writer:
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
     async def record_unwatched(self, types: Collection[ResourceType]) -> None:
-        """Make known that these are all types of the cluster that cannot be watched; they have no watches."""
+        """Record all types of the cluster that cannot be watched, in place of those recorded before."""
         async with self._transaction() as connection:
             await connection.execute(writes.FORGET_UNWATCHED, self._cluster)
             for type in types:
@@ -213,7 +213,7 @@ class Writer:
             await connection.execute(writes.ANNOUNCE)
 
     async def forget(self, type: ResourceType) -> None:
-        """Purge the type with its watches and rows."""
+        """Delete the type with its watches and rows."""
         async with self._transaction() as connection:
             type_id = await connection.fetchval(writes.TYPE_ID, self._cluster, type.group, type.resource)
             await connection.execute(writes.FORGET_ROWS, self._cluster, type_id)
@@ -222,7 +222,7 @@ class Writer:
             await connection.execute(writes.ANNOUNCE)
 
     async def discovered(self) -> None:
-        """Say that every type the cluster has and WATCH selects has been declared. What is known costs nothing."""
+        """Record that all types of the cluster which WATCH selects have been declared; once is enough."""
         async with self._transaction() as connection:
             news = [
                 await connection.execute(writes.DISCOVERED, self._cluster),
@@ -234,7 +234,7 @@ class Writer:
     # -- how far a watch is --------------------------------------------------------------------------------------------
 
     async def checkpoint(self, watch: Watch) -> Checkpoint | None:
-        """How far the rows are; None: only a list can tell."""
+        """The checkpoint of a watch; None where it has none, so that only a list helps."""
         async with self._pool.connection() as connection:
             row = await connection.fetchrow(writes.CHECKPOINT, watch.type_id, watch.namespace)
         if row is None or row["checkpoint"] is None:
@@ -244,7 +244,7 @@ class Writer:
         return Checkpoint(row["checkpoint"], exact=not row["listing"])
 
     async def set_state(self, watch: Watch, state: State, error: str = "") -> None:
-        """Say how the watch stands, and what is wrong with it."""
+        """Store the state of a watch, and its error."""
         async with self._transaction() as connection:
             await connection.execute(writes.SET_STATE, watch.type_id, watch.namespace, state, error)
             if error and _count(await connection.execute(writes.COMPLETED, self._cluster)):
@@ -456,7 +456,7 @@ class Writer:
         REFUSED.inc()
         try:
             async with connection.transaction():
-                written = await self._upsert(connection, watch, revision, [storable(object, watch.type, refusal)])
+                written = await self._upsert(connection, watch, revision, [metadata_only(object, watch.type, refusal)])
         except UNSTORABLE as error:
             log.error("left out, PostgreSQL refuses even its metadata", **place, error=str(error))
             return Written(sanitised=1)

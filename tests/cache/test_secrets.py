@@ -14,7 +14,7 @@ from tests.objects import make_object
 
 SECRETS = ResourceType("", "v1", "secrets", "Secret", True, ("v1",))
 CONFIG_MAPS = ResourceType("", "v1", "configmaps", "ConfigMap", True, ("v1",))
-TELLING = {"kapp.k14s.io/original": '{"data":{"password":"c2VjcmV0"}}'}
+READABLE = {"kapp.k14s.io/original": '{"data":{"password":"c2VjcmV0"}}'}
 HARMLESS = dict.fromkeys(sorted(SECRET_ANNOTATIONS), "something")
 
 
@@ -46,12 +46,12 @@ async def annotations_of(pool: Pool, watch: Watch) -> list[Any]:
 
 async def test_secrets_whose_annotations_tell_more_are_listed_anew(writer: Writer, pool: Pool) -> None:
     await open_cluster(writer)
-    watch = await listed(writer, SECRETS, secret(HARMLESS, "first"), secret(TELLING, "second"))
-    others = await listed(writer, CONFIG_MAPS, secret(TELLING))
+    watch = await listed(writer, SECRETS, secret(HARMLESS, "first"), secret(READABLE, "second"))
+    others = await listed(writer, CONFIG_MAPS, secret(READABLE))
     await open_cluster(writer)
     assert await writer.checkpoint(watch) is None, "nothing of it is served before it was listed"
     assert await writer.checkpoint(others) == Checkpoint("100")
-    blanked = dict.fromkeys(TELLING, "")
+    blanked = dict.fromkeys(READABLE, "")
     watch = await listed(writer, SECRETS, secret(HARMLESS, "first"), secret(blanked, "second"))
     assert await annotations_of(pool, watch) == [HARMLESS, blanked], "though at the same resourceVersion"
     await open_cluster(writer)
@@ -68,7 +68,7 @@ async def test_secrets_that_are_as_they_should_be_are_resumed(writer: Writer, an
 
 async def test_secrets_that_are_kept_whole_are_resumed(writer: Writer) -> None:
     await open_cluster(writer, secret_data=True)
-    watch = await listed(writer, SECRETS, secret(TELLING))
+    watch = await listed(writer, SECRETS, secret(READABLE))
     await open_cluster(writer, secret_data=True)
     assert await writer.checkpoint(watch) == Checkpoint("100")
     await open_cluster(writer, secret_data=False)
@@ -79,7 +79,7 @@ async def test_secrets_of_another_cluster_are_not_looked_at(writer: Writer, pool
     other = Writer(pool, "other")
     for each in (writer, other):
         await open_cluster(each)
-    mine, theirs = await listed(writer, SECRETS, secret(HARMLESS)), await listed(other, SECRETS, secret(TELLING))
+    mine, theirs = await listed(writer, SECRETS, secret(HARMLESS)), await listed(other, SECRETS, secret(READABLE))
     await open_cluster(writer)
     assert await writer.checkpoint(mine) == Checkpoint("100")
     assert await other.checkpoint(theirs) == Checkpoint("100")

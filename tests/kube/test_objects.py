@@ -196,7 +196,7 @@ def test_secrets_keep_their_keys_and_lose_their_values() -> None:
 
 
 def test_annotations_of_secrets_keep_their_values_only_where_these_tell_nothing() -> None:
-    telling = (
+    readable = (
         "kubectl.kubernetes.io/last-applied-configuration",
         "kapp.k14s.io/original",
         "kopf.zalando.org/last-handled-configuration",
@@ -206,10 +206,10 @@ def test_annotations_of_secrets_keep_their_values_only_where_these_tell_nothing(
         "",
     )
     harmless = {"meta.helm.sh/release-name": "portal", "cert-manager.io/common-name": "portal.example.com"}
-    annotations = dict.fromkeys(telling, '{"data":{"password":"c2VjcmV0"}}') | harmless
+    annotations = dict.fromkeys(readable, '{"data":{"password":"c2VjcmV0"}}') | harmless
     document = manifest(annotations=annotations, labels={"kept": "yes"}) | {"data": {"password": "c2VjcmV0"}}
     found = read(document, SECRET)
-    assert json.loads(found.raw)["metadata"]["annotations"] == dict.fromkeys(telling, "") | harmless
+    assert json.loads(found.raw)["metadata"]["annotations"] == dict.fromkeys(readable, "") | harmless
     assert b"c2VjcmV0" not in found.raw
     assert json.loads(found.labels) == {"kept": "yes"}
     assert json.loads(read_object(json.dumps(document).encode(), SECRET, secret_data=True).raw) == document
