@@ -19,7 +19,7 @@ The state:
 """
 
 from presenter.apimachinery.errors import StatusError
-from presenter.sandbox.api_request import RequestRecord, Requests
+from presenter.sandbox.api_request import ApiRequest, Requests
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.faults import Faults
 from presenter.sandbox.loader import ManifestError, load_directory
@@ -28,10 +28,10 @@ from presenter.sandbox.samples import fill
 from presenter.sandbox.server import Sandbox, Tls
 
 __all__ = [
+    "ApiRequest",
     "Cluster",
     "Faults",
     "ManifestError",
-    "RequestRecord",
     "Requests",
     "Sandbox",
     "StatusError",

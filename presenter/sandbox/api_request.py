@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from presenter.apimachinery import golang, list_options, validation
 from presenter.apimachinery.errors import StatusError
 
-_METHODS = {
-    "POST": "create",
-    "PUT": "update",
-    "PATCH": "patch",
-    "DELETE": "delete",
-    "GET": "get",
-    "HEAD": "get",
-}
+_METHODS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "GET": "get", "HEAD": "get"}
 
 
-@dataclass(frozen=True)
+@dataclass
 class ApiRequest:
-    """A request to a resource, or to another path: then `resource` is empty."""
+    """A request to a resource, or to another path: then `resource` is empty.
+
+    `user` is the name of who asks, once that is known; `status` is None until the answer begins.
+    """
 
     method: str
     path: str
@@ -34,6 +30,8 @@ class ApiRequest:
     resource: str = ""
     name: str = ""
     subresource: str = ""
+    user: str = ""
+    status: int | None = None
 
     @property
     def type_name(self) -> str:
@@ -54,7 +52,6 @@ class ApiRequest:
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
     """Read a request as kube-apiserver's RequestInfo does."""
-    asked = dict(query)
     parts = [part for part in path.split("/") if part]
     verb = _METHODS.get(method, method.lower())
     if len(parts) > 2 and parts[0] == "api":
@@ -62,7 +59,7 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
     elif len(parts) > 3 and parts[0] == "apis":
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
-        return ApiRequest(method, path, verb, asked)
+        return ApiRequest(method, path, verb, dict(query))
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
@@ -73,47 +70,25 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
         verb = "watch" if golang.parse_bool(query.get("watch", "false")) else "list"
     elif verb == "delete" and not name:
         verb = "deletecollection"
-    return ApiRequest(method, path, verb, asked, group, version, namespace, resource, name, subresource)
-
-
-@dataclass
-class RequestRecord:
-    """A request that arrived. `status` is None until its answer begins."""
-
-    method: str
-    verb: str
-    group: str
-    version: str
-    resource: str
-    namespace: str
-    name: str
-    query: dict[str, str] = field(default_factory=dict)
-    status: int | None = None
-    user: str = ""
-
-    @classmethod
-    def of(cls, asked: ApiRequest) -> RequestRecord:
-        """The record of a request that has just arrived."""
-        common = ("method", "verb", "group", "version", "resource", "namespace", "name", "query")
-        return cls(**{name: getattr(asked, name) for name in common})
+    return ApiRequest(method, path, verb, dict(query), group, version, namespace, resource, name, subresource)
 
 
 class Requests:
     """The last requests that arrived, oldest first; `clear()` forgets them."""
 
     def __init__(self, kept: int = 10_000) -> None:
-        self._records: deque[RequestRecord] = deque(maxlen=kept)
+        self._arrived: deque[ApiRequest] = deque(maxlen=kept)
         self._arrival = asyncio.Event()
 
-    def __iter__(self) -> Iterator[RequestRecord]:
-        return iter(list(self._records))
+    def __iter__(self) -> Iterator[ApiRequest]:
+        return iter(list(self._arrived))
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._arrived)
 
-    def add(self, record: RequestRecord) -> None:
+    def add(self, request: ApiRequest) -> None:
         """Note a request."""
-        self._records.append(record)
+        self._arrived.append(request)
         self.changed()
 
     def changed(self) -> None:
@@ -122,17 +97,17 @@ class Requests:
 
     def clear(self) -> None:
         """Forget all."""
-        self._records.clear()
+        self._arrived.clear()
 
-    def matching(self, **wanted: object) -> list[RequestRecord]:
+    def matching(self, **wanted: object) -> list[ApiRequest]:
         """The requests whose attributes are as given, as in `matching(verb="list", resource="panels")`."""
-        return [r for r in self._records if all(getattr(r, name) == value for name, value in wanted.items())]
+        return [r for r in self._arrived if all(getattr(r, name) == value for name, value in wanted.items())]
 
     def count(self, **wanted: object) -> int:
         """How many requests have attributes as given."""
         return len(self.matching(**wanted))
 
-    async def seen(self, times: int = 1, timeout: float = 10, **wanted: object) -> list[RequestRecord]:
+    async def seen(self, times: int = 1, timeout: float = 10, **wanted: object) -> list[ApiRequest]:
         """Wait until so many such requests have come. Raises TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
             while len(found := self.matching(**wanted)) < times:

@@ -1,210 +1,29 @@
-"""The resource types that every cluster has, as far as the sandbox knows them."""
+"""The resource types that every cluster has, as far as the sandbox knows them: those of `builtin.yaml`."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from presenter.apimachinery.tables import AGE, Column
 from presenter.sandbox.registry import Definition, Version
 
-_RBAC = "rbac.authorization.k8s.io"
+
+def _definition(declared: dict[str, Any]) -> Definition:
+    values: dict[str, Any] = {"group": "", "namespaced": True, "version": "v1"}
+    values |= {key: tuple(value) if isinstance(value, list) else value for key, value in declared.items()}
+    columns = [_column(*item) for item in values.pop("columns", {}).items()] + [AGE] * values.pop("age", True)
+    about_version = {key: values.pop(key) for key in ("status", "scale") if key in values}
+    version = Version(values.pop("version"), tuple(columns), **about_version)
+    return Definition(versions=(version,), singular=values["kind"].lower(), **values)
 
 
-def _columns(*columns: tuple[str, str]) -> tuple[Column, ...]:
-    return (*(Column(name, "string", path) for name, path in columns), AGE)
+def _column(name: str, text: str) -> Column:
+    """`.status.phase`, or with a type before it `integer .status.readyReplicas`."""
+    *type, path = text.split()
+    return Column(name, "".join(type) or "string", path)
 
 
-_ROLE_REF = _columns(("Role", ".roleRef.name"))
-_READY = Column("Ready", "integer", ".status.readyReplicas")
-
-BUILT_IN = (
-    Definition(
-        group="",
-        plural="namespaces",
-        singular="namespace",
-        kind="Namespace",
-        namespaced=False,
-        versions=(Version("v1", _columns(("Status", ".status.phase")), status=True),),
-        short_names=("ns",),
-        fields=("status.phase",),
-        name_rule="label",
-    ),
-    Definition(
-        group="",
-        plural="secrets",
-        singular="secret",
-        kind="Secret",
-        namespaced=True,
-        versions=(Version("v1", _columns(("Type", ".type"))),),
-        fields=("type",),
-    ),
-    Definition(
-        group="",
-        plural="configmaps",
-        singular="configmap",
-        kind="ConfigMap",
-        namespaced=True,
-        versions=(Version("v1"),),
-        short_names=("cm",),
-    ),
-    Definition(
-        group="",
-        plural="pods",
-        singular="pod",
-        kind="Pod",
-        namespaced=True,
-        versions=(Version("v1", _columns(("Status", ".status.phase"), ("Node", ".spec.nodeName")), status=True),),
-        short_names=("po",),
-        categories=("all",),
-        fields=("status.phase", "spec.nodeName", "spec.serviceAccountName", "status.podIP"),
-    ),
-    Definition(
-        group="",
-        plural="serviceaccounts",
-        singular="serviceaccount",
-        kind="ServiceAccount",
-        namespaced=True,
-        versions=(Version("v1"),),
-        short_names=("sa",),
-    ),
-    Definition(
-        group="",
-        plural="services",
-        singular="service",
-        kind="Service",
-        namespaced=True,
-        versions=(Version("v1", _columns(("Type", ".spec.type"), ("Cluster-IP", ".spec.clusterIP")), status=True),),
-        short_names=("svc",),
-        categories=("all",),
-        name_rule="label",
-    ),
-    Definition(
-        group="",
-        plural="events",
-        singular="event",
-        kind="Event",
-        namespaced=True,
-        versions=(Version("v1", _columns(("Type", ".type"), ("Reason", ".reason"), ("Message", ".message"))),),
-        short_names=("ev",),
-        fields=(
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "reason",
-            "type",
-        ),
-    ),
-    Definition(
-        group="apps",
-        plural="deployments",
-        singular="deployment",
-        kind="Deployment",
-        namespaced=True,
-        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
-        short_names=("deploy",),
-        categories=("all",),
-    ),
-    Definition(
-        group="apps",
-        plural="replicasets",
-        singular="replicaset",
-        kind="ReplicaSet",
-        namespaced=True,
-        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
-        short_names=("rs",),
-        categories=("all",),
-    ),
-    Definition(
-        group="apps",
-        plural="statefulsets",
-        singular="statefulset",
-        kind="StatefulSet",
-        namespaced=True,
-        versions=(Version("v1", (_READY, AGE), status=True, scale=True),),
-        short_names=("sts",),
-        categories=("all",),
-    ),
-    Definition(
-        group="batch",
-        plural="jobs",
-        singular="job",
-        kind="Job",
-        namespaced=True,
-        versions=(Version("v1", (Column("Succeeded", "integer", ".status.succeeded"), AGE), status=True),),
-        categories=("all",),
-        fields=("status.successful",),
-    ),
-    Definition(
-        group="autoscaling",
-        plural="horizontalpodautoscalers",
-        singular="horizontalpodautoscaler",
-        kind="HorizontalPodAutoscaler",
-        namespaced=True,
-        versions=(Version("v2", _columns(("Reference", ".spec.scaleTargetRef.name")), status=True),),
-        short_names=("hpa",),
-        categories=("all",),
-    ),
-    Definition(
-        group="policy",
-        plural="poddisruptionbudgets",
-        singular="poddisruptionbudget",
-        kind="PodDisruptionBudget",
-        namespaced=True,
-        versions=(Version("v1", _columns(("Max Unavailable", ".spec.maxUnavailable")), status=True),),
-        short_names=("pdb",),
-    ),
-    Definition(
-        group="networking.k8s.io",
-        plural="networkpolicies",
-        singular="networkpolicy",
-        kind="NetworkPolicy",
-        namespaced=True,
-        versions=(Version("v1"),),
-        short_names=("netpol",),
-    ),
-    Definition(
-        group="apiextensions.k8s.io",
-        plural="customresourcedefinitions",
-        singular="customresourcedefinition",
-        kind="CustomResourceDefinition",
-        namespaced=False,
-        versions=(Version("v1", (Column("Created At", "string", ".metadata.creationTimestamp"),), status=True),),
-        short_names=("crd", "crds"),
-        categories=("api-extensions",),
-    ),
-    Definition(
-        group=_RBAC,
-        plural="clusterroles",
-        singular="clusterrole",
-        kind="ClusterRole",
-        namespaced=False,
-        versions=(Version("v1"),),
-        name_rule="segment",
-    ),
-    Definition(
-        group=_RBAC,
-        plural="clusterrolebindings",
-        singular="clusterrolebinding",
-        kind="ClusterRoleBinding",
-        namespaced=False,
-        versions=(Version("v1", _ROLE_REF),),
-        name_rule="segment",
-    ),
-    Definition(
-        group=_RBAC,
-        plural="roles",
-        singular="role",
-        kind="Role",
-        namespaced=True,
-        versions=(Version("v1"),),
-        name_rule="segment",
-    ),
-    Definition(
-        group=_RBAC,
-        plural="rolebindings",
-        singular="rolebinding",
-        kind="RoleBinding",
-        namespaced=True,
-        versions=(Version("v1", _ROLE_REF),),
-        name_rule="segment",
-    ),
-)
+BUILT_IN = tuple(map(_definition, yaml.safe_load(Path(__file__).with_name("builtin.yaml").read_text(encoding="utf-8"))))

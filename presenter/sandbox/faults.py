@@ -11,6 +11,8 @@ from presenter.apimachinery.status import StatusDetails, failure
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.store import Cut
 
+_A = TypeVar("_A")
+
 
 @dataclass(frozen=True)
 class Refuse:
@@ -20,11 +22,6 @@ class Refuse:
     body: str | None
     content_type: str
     retry_after: int | None
-
-
-@dataclass(frozen=True)
-class ExpirePage:
-    """Answer a page with 410 and the token of an inconsistent continuation."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +42,6 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Stall:
-    """Open the watch and never send a byte of it."""
-
-
-@dataclass(frozen=True)
 class BreakOff:
     """Break a watch off as soon as it is open, before any event; `first` and an `error` are sent before, if any."""
 
@@ -59,25 +51,10 @@ class BreakOff:
 
 
 @dataclass(frozen=True)
-class Swallow:
-    """Send no events and no bookmarks: what happens meanwhile is lost on the watch."""
-
-
-@dataclass(frozen=True)
-class NoBookmarks:
-    """Send no bookmarks."""
-
-
-@dataclass(frozen=True)
 class Fragment:
     """Send a watch in pieces of so many bytes, cut without regard to lines and characters."""
 
     size: int
-
-
-@dataclass(frozen=True)
-class StaleDiscovery:
-    """Mark a group's versions as `freshness: Stale` in aggregated discovery."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +69,26 @@ class NoStreamingLists:
     """Do not send initial events as a list: 422, or as if that had not been asked for."""
 
     refused: bool
+
+
+class ExpirePage:
+    """Answer a page with 410 and the token of an inconsistent continuation."""
+
+
+class Stall:
+    """Open the watch and never send a byte of it."""
+
+
+class Swallow:
+    """Send no events and no bookmarks: what happens meanwhile is lost on the watch."""
+
+
+class NoBookmarks:
+    """Send no bookmarks."""
+
+
+class StaleDiscovery:
+    """Mark a group's versions as `freshness: Stale` in aggregated discovery."""
 
 
 _REASONS = {
@@ -114,27 +111,14 @@ def refusal(code: int, retry_after: int | None = None) -> errors.StatusError:
     return errors.StatusError(failure(code, reason, f"the sandbox was told to answer {code} {reason}", details))
 
 
-Action = (
-    Refuse
-    | ExpirePage
-    | Gate
-    | Stall
-    | BreakOff
-    | Swallow
-    | NoBookmarks
-    | Fragment
-    | StaleDiscovery
-    | Lag
-    | NoStreamingLists
-)
-_A = TypeVar("_A", bound=Action)
-
-
 @dataclass
 class Fault:
-    """An action and what it befalls: None matches everything; `times` counts down, None never runs out."""
+    """An action, one of the classes above, and what it befalls.
 
-    action: Action
+    None matches every verb and resource. `times` counts down, None never runs out. `page`: of lists, from which on.
+    """
+
+    action: object
     verb: str | None
     resource: str | None
     times: int | None
@@ -144,28 +128,9 @@ class Fault:
 class Faults:
     """The faults that are switched on.
 
-    Every method takes `resource`, a type as in `panels.widgets.templates.krateo.io` (None: all types and all
-    other paths), and those that act on requests take `times`, how many of the next requests they befall
-    (None: all until `clear()`). Of several faults of one kind the one switched on first acts.
-
-    - `refuse(status, ...)`: an error as the answer, by `verb` and, for lists, from `page` on.
-    - `expire(in_stream=...)`: 410 on watches, as the HTTP status or as an ERROR event.
-    - `expire_page(page=2)`: 410 on a later page of a list, with the fresh inconsistent token.
-    - `hold(verb="list")`: answers wait for `release()` of the gate it returns.
-    - `stall(verb=...)`: a watch stays open and sends nothing, any other request is never answered.
-    - `cut(how)`: running watches end: `end`, `mid-line`, `abort` (connection reset) or `error` (in-stream
-      500).
-    - `repeat(events, gone=...)`: running watches get the last events once more, stale as they may be.
-    - `break_off(how)`: watches end in that way as soon as they open: `end` makes the loop of instant closes.
-    - `in_stream(code)`: watches get an ERROR event as soon as they open.
-    - `drop_events()`: events and bookmarks are silently not sent, on running watches too.
-    - `no_bookmarks()`, `fragment(size)`: watches without bookmarks; watches in pieces of `size` bytes.
-    - `lagging(version)`: lists, and so probes, show a past version, as a replica behind a load balancer that has not
-      caught up does; later pages, single objects and watches are those of the present.
-    - `no_streaming_lists(how)`: watches with sendInitialEvents get 422 (`refuse`), as from a server that has them
-      switched off, or objects without the bookmark that ends them (`ignore`), as from one that is too old.
-    - `stale_discovery(group)`: aggregated discovery says `Stale`.
-    - `opaque_versions()`: resourceVersions, past ones too, become non-numeric; watches from before get 410.
+    Every method takes `resource`, a type as in `panels.widgets.templates.krateo.io` (None: all types and all other
+    paths), and those that act on requests take `times`, how many of the next requests they befall (None: all until
+    `clear()`). Of several faults of one kind the one switched on first acts.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -184,7 +149,7 @@ class Faults:
         content_type: str = "text/html",
         retry_after: int | None = None,
     ) -> Fault:
-        """Answer requests with an error. `body` (of `content_type`) goes out in place of a Status."""
+        """Answer requests with an error, lists from `page` on; with a `body` (of `content_type`) in place of a Status."""
         return self._add(Refuse(status, body, content_type, retry_after), verb, resource, times, page)
 
     def expire(self, *, resource: str | None = None, times: int | None = 1, in_stream: bool = True) -> Fault:
@@ -195,7 +160,7 @@ class Faults:
         return self._add(BreakOff(Cut.END, error), "watch", resource, times)
 
     def expire_page(self, *, page: int = 2, resource: str | None = None, times: int | None = 1) -> Fault:
-        """410 on a page of a list from `page` on."""
+        """410 on a page of a list from `page` on, with the token of an inconsistent continuation."""
         return self._add(ExpirePage(), "list", resource, times, page)
 
     def hold(self, *, verb: str = "list", resource: str | None = None, times: int | None = None, page: int = 1) -> Gate:
@@ -209,7 +174,7 @@ class Faults:
         return self._add(Stall() if verb == "watch" else Gate(), verb, resource, times)
 
     def cut(self, how: str = "end", *, resource: str | None = None) -> int:
-        """Break off the watches that run now; returns how many."""
+        """Break off the watches that run now; returns how many. `how` is a Cut: `abort` resets the connection."""
         types = [d for d in self._cluster.registry if resource in (None, d.name)]
         return sum(self._cluster.store(definition).tell(Cut(how)) for definition in types)
 
@@ -242,7 +207,7 @@ class Faults:
         return self._add(BreakOff(Cut.END, error), "watch", resource, times)
 
     def drop_events(self, *, resource: str | None = None) -> Fault:
-        """Let events happen but not be sent."""
+        """Let events happen but not be sent, nor bookmarks, on running watches too."""
         return self._add(Swallow(), "watch", resource, None)
 
     def no_bookmarks(self, *, resource: str | None = None) -> Fault:
@@ -254,13 +219,19 @@ class Faults:
         return self._add(Fragment(size), "watch", resource, None)
 
     def lagging(self, version: int, *, resource: str | None = None, times: int | None = None) -> Fault:
-        """Answer lists as of a version in the past, which history must reach back to."""
+        """Answer lists, and so probes, as a replica that has not caught up: as of a version that history reaches to.
+
+        Later pages, single objects and watches are those of the present.
+        """
         return self._add(Lag(version), "list", resource, times)
 
     def no_streaming_lists(
         self, how: Literal["refuse", "ignore"] = "refuse", *, resource: str | None = None, times: int | None = None
     ) -> Fault:
-        """Have no streaming lists, and say so or not."""
+        """Have no streaming lists: watches with sendInitialEvents get 422, as where they are switched off (`refuse`).
+
+        Or objects without the bookmark that ends them, as from a server that is too old (`ignore`).
+        """
         return self._add(NoStreamingLists(how == "refuse"), "watch", resource, times)
 
     def stale_discovery(self, group: str) -> Fault:
@@ -268,7 +239,7 @@ class Faults:
         return self._add(StaleDiscovery(), None, group, None)
 
     def opaque_versions(self, prefix: str = "opaque-") -> None:
-        """Make resourceVersions non-numeric.
+        """Make resourceVersions, past ones too, non-numeric; watches from before get 410.
 
         `clear()` does not take this back; `opaque_versions("")` does.
         """
@@ -297,11 +268,11 @@ class Faults:
                 return action
         return None
 
-    def applies(self, kind: type[Action], verb: str, resource: str) -> bool:
+    def applies(self, kind: type, verb: str, resource: str) -> bool:
         """Whether a fault of this kind befalls a request."""
         return self.take(kind, verb, resource) is not None
 
-    def _add(self, action: Action, verb: str | None, resource: str | None, times: int | None, page: int = 1) -> Fault:
+    def _add(self, action: object, verb: str | None, resource: str | None, times: int | None, page: int = 1) -> Fault:
         fault = Fault(action, verb, resource, times, page)
         self._active.append(fault)
         return fault

@@ -1,41 +1,21 @@
-"""The forms in which stored objects are served: as they are, as metadata only, or as rows of a table."""
+"""The forms in which stored objects are served: as they are, as metadata only, or as rows of a Table.
+
+`key` tells forms apart whose bytes differ; `following` is the form of what follows the first event of a watch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from presenter.apimachinery.metadata import PartialObjectMetadata
 from presenter.apimachinery.status import ListMeta
-from presenter.apimachinery.tables import Table, TableConvertor
+from presenter.apimachinery.tables import Table
 from presenter.sandbox.objects import Entry, encode, head
 from presenter.sandbox.registry import Definition, Version
 
 
-class Form(Protocol):
-    """How objects become bytes. `key` tells forms apart whose bytes differ."""
-
-    key: str
-
-    @property
-    def following(self) -> Form:
-        """The form of what follows the first event of a watch."""
-        ...
-
-    def single(self, entry: Entry) -> bytes:
-        """One object."""
-        ...
-
-    def listed(self, entries: Sequence[Entry], metadata: ListMeta) -> bytes:
-        """A list with its ListMeta."""
-        ...
-
-
 class Plain:
-    """Objects as they are.
-
-    Items of built-in types bear no apiVersion and kind inside lists, custom ones do.
-    """
+    """Objects as they are. In lists, items of built-in types bear no apiVersion and kind, custom ones do."""
 
     def __init__(self, definition: Definition, version: Version) -> None:
         api_version = definition.api_version(version.name)
@@ -78,14 +58,4 @@ class Converted:
         return self._conversion.listed(map(self._plain.single, entries), metadata)
 
 
-def partial_metadata(plain: Plain, api_version: str) -> Form:
-    """Metadata only."""
-    return Converted(api_version, plain, PartialObjectMetadata(api_version))
-
-
-def table(plain: Plain, version: Version, include_object: str, api_version: str) -> Form:
-    """A table, whose columns a watch tells once. Raises StatusError 400 for another `include_object` than there is."""
-    convertor = TableConvertor(version.columns)
-    key = f"{api_version} table with {include_object}"
-    rows = Converted(f"{key}, rows", plain, Table(convertor, include_object, api_version, headers=False))
-    return Converted(key, plain, Table(convertor, include_object, api_version), rows)
+Form = Plain | Converted

@@ -8,11 +8,13 @@ import msgspec
 import yaml
 
 from presenter.apimachinery import errors, negotiation
+from presenter.apimachinery.metadata import PartialObjectMetadata
 from presenter.apimachinery.negotiation import JSON, YAML
 from presenter.apimachinery.status import StatusDetails, failure
-from presenter.sandbox import forms, patches, protobuf
+from presenter.apimachinery.tables import Table, TableConvertor
+from presenter.sandbox import patches, protobuf
 from presenter.sandbox.exchange import Answer
-from presenter.sandbox.forms import Form, Plain
+from presenter.sandbox.forms import Converted, Form, Plain
 from presenter.sandbox.objects import Manifest, decode
 from presenter.sandbox.registry import Definition, Version
 
@@ -31,12 +33,14 @@ def form_for(
         raise errors.StatusError(failure(406, "NotAcceptable", _UNROUTED, StatusDetails()))
     agreed = negotiation.negotiate(accept, (JSON,) if stream else _BODIES, many=many)
     plain = Plain(definition, version)
-    match agreed.conversion.kind:
-        case "":
-            return plain, agreed.name
-        case "Table":
-            return forms.table(plain, version, include_object, agreed.conversion.api_version), agreed.name
-    return forms.partial_metadata(plain, agreed.conversion.api_version), agreed.name
+    kind, api_version = agreed.conversion.kind, agreed.conversion.api_version
+    if not kind:
+        return plain, agreed.name
+    if kind != "Table":
+        return Converted(api_version, plain, PartialObjectMetadata(api_version)), agreed.name
+    convertor, key = TableConvertor(version.columns), f"{api_version} table with {include_object}"
+    rows = Converted(f"{key}, rows", plain, Table(convertor, include_object, api_version, headers=False))
+    return Converted(key, plain, Table(convertor, include_object, api_version), following=rows), agreed.name
 
 
 def answer(body: bytes, media_type: str, status: int = 200) -> Answer:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from presenter.apimachinery.errors import qualified
+from presenter.apimachinery.labels import Operator, Requirement, Selector
 from presenter.sandbox.objects import Manifest
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
 _GROUP = "rbac.authorization.k8s.io"
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+_OPERATORS = {
+    "In": Operator.IN,
+    "NotIn": Operator.NOT_IN,
+    "Exists": Operator.EXISTS,
+    "DoesNotExist": Operator.DOES_NOT_EXIST,
+}
 
 Rule = dict[str, Any]
 
@@ -153,32 +161,23 @@ def aggregated_rules(role: Manifest, roles: list[Manifest]) -> list[Rule] | None
     """The rules that a ClusterRole with an aggregationRule collects from others; None for one without it."""
     if "aggregationRule" not in role:
         return None
-    selectors = role["aggregationRule"].get("clusterRoleSelectors") or ()
+    selectors = [_selector(each) for each in role["aggregationRule"].get("clusterRoleSelectors") or ()]
     rules: list[Rule] = []
     for other in roles:
         labels = other["metadata"].get("labels") or {}
-        if other["metadata"]["name"] != role["metadata"]["name"] and any(_selects(s, labels) for s in selectors):
+        if other["metadata"]["name"] != role["metadata"]["name"] and any(s.matches(labels) for s in selectors):
             rules += [rule for rule in other.get("rules") or () if rule not in rules]
     return rules
 
 
-def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_meets(expression, labels) for expression in selector.get("matchExpressions") or ())
-
-
-def _meets(expression: dict[str, Any], labels: dict[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or ()
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels
+def _selector(declared: dict[str, Any]) -> Selector:
+    """A metav1.LabelSelector."""
+    exact = [Requirement(key, Operator.EQUALS, (value,)) for key, value in (declared.get("matchLabels") or {}).items()]
+    more = [
+        Requirement(each["key"], _OPERATORS[each["operator"]], tuple(each.get("values") or ()))
+        for each in declared.get("matchExpressions") or ()
+    ]
+    return Selector((*exact, *more))
 
 
 def refusal(user: User, access: Access) -> str:
@@ -186,8 +185,7 @@ def refusal(user: User, access: Access) -> str:
     if access.path:
         return f'forbidden: User "{user.name}" cannot {access.verb} path "{access.path}"'
     resource = f"{access.resource}/{access.subresource}" if access.subresource else access.resource
-    qualified = f"{access.resource}.{access.group}" if access.group else access.resource
-    subject = f'{qualified} "{access.name}"' if access.name else qualified
+    subject = qualified(access.group, access.resource) + (f' "{access.name}"' if access.name else "")
     scope = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
     asked = f'cannot {access.verb} resource "{resource}" in API group "{access.group}" {scope}'
     return f'{subject} is forbidden: User "{user.name}" {asked}'

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from presenter.apimachinery import errors
 from presenter.sandbox import api_request, discovery, listing, paths, rbac, reviews, streaming
-from presenter.sandbox.api_request import ApiRequest, RequestRecord, Requests
+from presenter.sandbox.api_request import ApiRequest, Requests
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.exchange import Answer, Incoming
 from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery, refusal
@@ -138,10 +138,9 @@ class Sandbox:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         asked = api_request.parse(request.method, request.path, request.query)
-        record = RequestRecord.of(asked)
-        self.requests.add(record)
+        self.requests.add(asked)
         try:
-            answer = await self._answer(request, asked, record)
+            answer = await self._answer(request, asked)
         except errors.StatusError as problem:
             headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else None
             answer = Answer(problem.object.encode(), problem.status, headers=headers)
@@ -149,18 +148,16 @@ class Sandbox:
             answer = Answer(b"404 page not found\n", 404, "text/plain; charset=utf-8")
         if isinstance(answer, web.StreamResponse):
             return answer
-        self._begun(record, answer.status)
+        self._begun(asked, answer.status)
         response = web.Response(body=answer.body, status=answer.status, headers=answer.headers)
         response.headers["Content-Type"] = answer.content_type
         return response
 
-    async def _answer(
-        self, request: web.Request, asked: ApiRequest, record: RequestRecord
-    ) -> Answer | web.StreamResponse:
+    async def _answer(self, request: web.Request, asked: ApiRequest) -> Answer | web.StreamResponse:
         if refused := await self._misbehave(asked):
             return refused
         user = self._user(request)
-        record.user = user.name
+        asked.user = user.name
         if self.enforce_rbac:
             self._authorize(user, asked)
         incoming = Incoming(
@@ -176,7 +173,7 @@ class Sandbox:
         if asked.group == discovery.REVIEWS_GROUP and asked.version == "v1":
             return reviews.answer(self.cluster, user, asked, incoming)
         if asked.verb == "watch":
-            begun = partial(self._begun, record, 200)
+            begun = partial(self._begun, asked, 200)
             bookmarks = streaming.Bookmarks(self.bookmark_interval, self.bookmark_lead)
             return await streaming.serve(request, asked, self.cluster, self.faults, bookmarks, begun)
         return Rest(self.cluster, self._as_of_the_past(asked), incoming).answer()
@@ -189,8 +186,8 @@ class Sandbox:
         past = {"resourceVersion": self.cluster.format_version(lag.version), "resourceVersionMatch": "Exact"}
         return replace(asked, query=asked.query | past)
 
-    def _begun(self, record: RequestRecord, status: int) -> None:
-        record.status = status
+    def _begun(self, asked: ApiRequest, status: int) -> None:
+        asked.status = status
         self.requests.changed()
 
     async def _misbehave(self, asked: ApiRequest) -> Answer | None:

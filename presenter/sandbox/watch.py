@@ -131,7 +131,7 @@ class Watch:
         if isinstance(order, Event):
             return self._line(order) if order.version > start else None
         wanted = self._options.bookmarks and order.version >= start
-        if not wanted or self._faults.take(NoBookmarks, "watch", self._definition.name):
+        if not wanted or self._faults.applies(NoBookmarks, "watch", self._definition.name):
             return None
         return self._bookmark(order.version)
 

@@ -18,7 +18,7 @@ from presenter.kube.read_ahead import Budget
 from presenter.kube.reflector import CONCURRENT_LISTS, Reflector, Shared
 from presenter.kube.timings import BackoffTimings
 from presenter.resource import ResourceType
-from presenter.sandbox.api_request import RequestRecord
+from presenter.sandbox import ApiRequest
 from tests.eventually import eventually
 from tests.kube.world import CONFIG_MAPS, FAST, World, crd, custom
 
@@ -42,7 +42,7 @@ async def test_first_list_then_every_change(world: World) -> None:
     assert "default" in {found["columns"][0] for found in (await world.cached(CONFIG_MAPS)).values()}
 
 
-def pages_read(world: World) -> list[RequestRecord]:
+def pages_read(world: World) -> list[ApiRequest]:
     """The requests for pages of config maps; a probe has a limit of 1."""
     asked = world.sandbox.requests.matching(verb="list", resource="configmaps")
     return [request for request in asked if request.query["limit"] != "1"]
