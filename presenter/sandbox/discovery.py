@@ -16,10 +16,7 @@ from presenter.sandbox.registry import Definition, Registry, Version
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _SUBRESOURCE_VERBS = ["get", "patch", "update"]
 REVIEWS_GROUP = "authorization.k8s.io"
-REVIEWS = {
-    "subjectaccessreviews": "SubjectAccessReview",
-    "selfsubjectaccessreviews": "SelfSubjectAccessReview",
-}
+REVIEWS = {"subjectaccessreviews": "SubjectAccessReview", "selfsubjectaccessreviews": "SelfSubjectAccessReview"}
 
 
 def groups(registry: Registry, stale: Callable[[str], bool] = lambda _: False) -> dict[str, APIGroupDiscovery]:
@@ -34,8 +31,7 @@ def groups(registry: Registry, stale: Callable[[str], bool] = lambda _: False) -
     found[REVIEWS_GROUP] = {"v1": _reviews()}
     return {
         name: APIGroupDiscovery.of(
-            name,
-            [APIVersionDiscovery(version, resources, freshness) for version, resources in versions.items()],
+            name, [APIVersionDiscovery(version, resources, freshness) for version, resources in versions.items()]
         )
         for name, versions in found.items()
         for freshness in ["Stale" if stale(name) else "Current"]

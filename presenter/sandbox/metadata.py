@@ -22,11 +22,7 @@ _SERVERS_OWN = {
     "deletionGracePeriodSeconds",
     "managedFields",
 }
-_RULES = {
-    "subdomain": validation.dns_subdomain,
-    "label": validation.dns_label,
-    "segment": validation.path_segment,
-}
+_RULES = {"subdomain": validation.dns_subdomain, "label": validation.dns_label, "segment": validation.path_segment}
 
 
 def timestamp(moment: datetime) -> str:

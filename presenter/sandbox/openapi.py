@@ -80,11 +80,7 @@ def _schema(definition: Definition, version: Version) -> Json:
         "metadata": {"type": "object"},
         **schema.get("properties", {}),
     }
-    return {
-        **schema,
-        "properties": properties,
-        "x-kubernetes-group-version-kind": [_identity(definition, version)],
-    }
+    return {**schema, "properties": properties, "x-kubernetes-group-version-kind": [_identity(definition, version)]}
 
 
 def _identity(definition: Definition, version: Version) -> Json:

@@ -43,11 +43,7 @@ _BINDING: Message = {
     3: ("roleRef", _texts("apiGroup", "kind", "name"), ""),
 }
 _SELF_REVIEW: Message = {
-    1: (
-        "resourceAttributes",
-        _texts("namespace", "verb", "group", "version", "resource", "subresource", "name"),
-        "",
-    ),
+    1: ("resourceAttributes", _texts("namespace", "verb", "group", "version", "resource", "subresource", "name"), ""),
     2: ("nonResourceAttributes", _texts("path", "verb"), ""),
 }
 _REVIEW: Message = {**_SELF_REVIEW, 3: ("user", "text", ""), 4: ("groups", "text", "list")}
@@ -61,10 +57,7 @@ _KINDS: dict[str, Message] = {
         3: ("binaryData", "bytes", "map"),
         4: ("immutable", "bool", ""),
     },
-    "DeleteOptions": {
-        2: ("preconditions", _texts("uid", "resourceVersion"), ""),
-        4: ("propagationPolicy", "text", ""),
-    },
+    "DeleteOptions": {2: ("preconditions", _texts("uid", "resourceVersion"), ""), 4: ("propagationPolicy", "text", "")},
     "Namespace": {**_OBJECT, 2: ("spec", {1: ("finalizers", "text", "list")}, "")},
     "Role": _ROLE,
     "RoleBinding": _BINDING,

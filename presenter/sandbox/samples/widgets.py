@@ -17,15 +17,10 @@ _CALL = "/call?apiVersion=widgets.templates.krateo.io%2Fv1beta1&resource={}&name
 def panel(draft: Draft) -> Manifest:
     """A card about something; those of the page `compositions` belong to a composition."""
     name, page = draft.name("panel"), draft.source.choices(_PAGES, _PAGE_SHARES)[0]
-    labels, annotations = _identity(draft, page)
-    title = draft.title()
-    button = f"{name}-button"
+    metadata, title, button = _metadata(draft, name, page), draft.title(), f"{name}-button"
     data = {
         "title": title,
-        "icon": {
-            "name": draft.pick(_ICONS),
-            "color": draft.pick(("blue", "green", "orange")),
-        },
+        "icon": {"name": draft.pick(_ICONS), "color": draft.pick(("blue", "green", "orange"))},
         "footer": [{"resourceRefId": button}],
         "headerLeft": draft.created[:10],
         "headerRight": draft.namespace,
@@ -35,29 +30,25 @@ def panel(draft: Draft) -> Manifest:
         "clickActionId": "open",
     }
     actions = {"navigate": [{"id": "open", "type": "navigate", "path": f"/{page}/{draft.namespace}/{name}"}]}
-    references = [
-        _reference(button, "buttons", draft.namespace, "DELETE"),
-        _reference(name, "panels", draft.namespace),
-    ]
-    return draft.manifest(
-        _WIDGETS,
+    references = [_reference(draft, button, "buttons", "DELETE"), _reference(draft, name, "panels")]
+    shown = {"title": title, "tooltip": data["tooltip"]}
+    return _widget(
+        draft,
         "Panel",
-        {"name": name, "labels": labels, "annotations": annotations},
-        spec={
-            "apiRef": {"name": f"{page}-panels", "namespace": "krateo-system"},
-            "widgetData": {**data, "actions": actions},
-            "widgetDataTemplate": [{"forPath": "title", "expression": "${ .panel.title }"}],
-            "resourcesRefs": {"items": references},
-        },
-        status=_status(draft, "panels", name, {"title": title, "tooltip": data["tooltip"]}, references),
+        metadata,
+        {**data, "actions": actions},
+        references,
+        shown,
+        apiRef={"name": f"{page}-panels", "namespace": "krateo-system"},
+        widgetDataTemplate=[{"forPath": "title", "expression": "${ .panel.title }"}],
     )
 
 
 def data_grid(draft: Draft) -> Manifest:
     """A grid of other widgets."""
     name, page = draft.name("grid"), draft.pick(_PAGES)
-    labels, annotations = _identity(draft, page)
-    references = [_reference(draft.name("panel"), "panels", draft.namespace) for _ in range(5)]
+    metadata = _metadata(draft, name, page)
+    references = [_reference(draft, draft.name("panel"), "panels") for _ in range(5)]
     data = {
         "title": draft.title(),
         "asGrid": True,
@@ -65,46 +56,37 @@ def data_grid(draft: Draft) -> Manifest:
         "items": [{"resourceRefId": reference["id"]} for reference in references],
         "prefix": f"{page}-grid",
     }
-    return _widget(draft, "DataGrid", "datagrids", name, labels, annotations, data, references)
+    return _widget(draft, "DataGrid", metadata, data, references)
 
 
 def page(draft: Draft) -> Manifest:
     """A page of the portal."""
-    name = draft.name("page")
-    labels, annotations = _identity(draft, draft.pick(_PAGES))
-    references = [_reference(draft.name("grid"), "datagrids", draft.namespace) for _ in range(4)]
-    data = {
-        "title": draft.title(),
-        "description": draft.text(200, 600),
-        "items": [{"resourceRefId": reference["id"]} for reference in references],
-    }
-    return _widget(draft, "Page", "pages", name, labels, annotations, data, references)
+    metadata = _metadata(draft, draft.name("page"), draft.pick(_PAGES))
+    references = [_reference(draft, draft.name("grid"), "datagrids") for _ in range(4)]
+    items = [{"resourceRefId": reference["id"]} for reference in references]
+    data = {"title": draft.title(), "description": draft.text(200, 600), "items": items}
+    return _widget(draft, "Page", metadata, data, references)
 
 
 def button(draft: Draft) -> Manifest:
     """A button with the actions behind it."""
-    name = draft.name("button")
-    labels, annotations = _identity(draft, draft.pick(_PAGES))
-    references = [_reference(draft.name("panel"), "panels", draft.namespace, verb) for verb in ("GET", "DELETE")]
+    metadata = _metadata(draft, draft.name("button"), draft.pick(_PAGES))
+    references = [_reference(draft, draft.name("panel"), "panels", verb) for verb in ("GET", "DELETE")]
     data = {
         "label": draft.title(),
         "icon": draft.pick(_ICONS),
         "type": draft.pick(("primary", "default", "text")),
         "clickActionId": "act",
-        "actions": {
-            "rest": [
-                {
-                    "id": "act",
-                    "type": "rest",
-                    "resourceRefId": references[0]["id"],
-                    "requireConfirmation": True,
-                    "successMessage": draft.text(120, 300),
-                    "errorMessage": draft.text(120, 300),
-                }
-            ]
-        },
     }
-    return _widget(draft, "Button", "buttons", name, labels, annotations, data, references)
+    action = {
+        "id": "act",
+        "type": "rest",
+        "resourceRefId": references[0]["id"],
+        "requireConfirmation": True,
+        "successMessage": draft.text(120, 300),
+        "errorMessage": draft.text(120, 300),
+    }
+    return _widget(draft, "Button", metadata, {**data, "actions": {"rest": [action]}}, references)
 
 
 def rest_action(draft: Draft) -> Manifest:
@@ -134,26 +116,7 @@ def rest_action(draft: Draft) -> Manifest:
     )
 
 
-def _widget(
-    draft: Draft,
-    kind: str,
-    plural: str,
-    name: str,
-    labels: dict[str, str],
-    annotations: dict[str, str],
-    data: dict[str, Any],
-    references: list[dict[str, Any]],
-) -> Manifest:
-    return draft.manifest(
-        _WIDGETS,
-        kind,
-        {"name": name, "labels": labels, "annotations": annotations},
-        spec={"widgetData": data, "resourcesRefs": {"items": references}},
-        status=_status(draft, plural, name, data, references),
-    )
-
-
-def _identity(draft: Draft, page: str) -> tuple[dict[str, str], dict[str, str]]:
+def _metadata(draft: Draft, name: str, page: str) -> dict[str, Any]:
     labels = {"app.kubernetes.io/part-of": "portal", "krateo.io/portal-page": page}
     annotations = {
         "krateo.io/created-by": draft.pick(("alice", "bob", "carol", "dave")),
@@ -165,23 +128,24 @@ def _identity(draft: Draft, page: str) -> tuple[dict[str, str], dict[str, str]]:
         labels["krateo.io/composition-name"] = meta["name"]
         annotations["krateo.io/composition-version"] = meta["labels"]["krateo.io/composition-version"]
         annotations["meta.helm.sh/release-name"] = meta["name"]
-    return labels, annotations
+    return {"name": name, "labels": labels, "annotations": annotations}
 
 
-def _reference(name: str, resource: str, namespace: str, verb: str = "GET") -> dict[str, Any]:
-    return {
-        "id": name,
-        "apiVersion": _WIDGETS,
-        "resource": resource,
-        "name": name,
-        "namespace": namespace,
-        "verb": verb,
-    }
+def _reference(draft: Draft, name: str, resource: str, verb: str = "GET") -> dict[str, Any]:
+    reference = {"id": name, "apiVersion": _WIDGETS, "resource": resource, "name": name}
+    return {**reference, "namespace": draft.namespace, "verb": verb}
 
 
-def _status(
-    draft: Draft, resource: str, name: str, data: dict[str, Any], references: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _widget(
+    draft: Draft,
+    kind: str,
+    metadata: dict[str, Any],
+    data: dict[str, Any],
+    references: list[dict[str, Any]],
+    shown: dict[str, Any] | None = None,
+    **spec: Any,
+) -> Manifest:
+    """A widget with its status, which has the data as `shown`, if not as they are."""
     resolved = [
         {
             "id": reference["id"],
@@ -191,10 +155,12 @@ def _status(
         }
         for reference in references
     ]
-    return {
-        "resolvedUrl": _CALL.format(resource, name, draft.namespace),
+    status = {
+        "resolvedUrl": _CALL.format(f"{kind.lower()}s", metadata["name"], draft.namespace),
         "traceId": f"{draft.source.getrandbits(64):016x}",
-        "widgetData": data,
+        "widgetData": shown or data,
         "resourcesRefs": {"items": resolved},
         "conditions": [draft.ready()],
     }
+    spec |= {"widgetData": data, "resourcesRefs": {"items": references}}
+    return draft.manifest(_WIDGETS, kind, metadata, spec=spec, status=status)

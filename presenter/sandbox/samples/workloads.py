@@ -53,10 +53,7 @@ def _composition(draft: Draft, kind: str, plural: str, chart: str, version: str)
                 "image": {"repository": f"registry.example.org/{chart}", "tag": version.replace("-", ".")},
             },
             "git": {"fromRepo": {**repository, "name": f"{chart}-template"}, "toRepo": repository},
-            "argocd": {
-                "namespace": "krateo-system",
-                "application": {"project": "default", "syncEnabled": True},
-            },
+            "argocd": {"namespace": "krateo-system", "application": {"project": "default", "syncEnabled": True}},
             "notes": draft.text(300, 900),
         },
         status={
@@ -83,11 +80,7 @@ def composition_definition(draft: Draft) -> Manifest:
             "kind": kind,
             "resource": f"{kind.lower()}s",
             "packageUrl": f"{_REGISTRY}/{name}",
-            "managed": {
-                "group": _COMPOSITION,
-                "kind": kind,
-                "versionInfo": [{"version": version, "served": True}],
-            },
+            "managed": {"group": _COMPOSITION, "kind": kind, "versionInfo": [{"version": version, "served": True}]},
             "description": draft.text(800, 1600),
             "conditions": [draft.ready()],
         },
@@ -106,10 +99,7 @@ def deployment(draft: Draft) -> Manifest:
         spec={
             "replicas": replicas,
             "selector": {"matchLabels": selector},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
-            },
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
             "template": {"metadata": {"labels": {**labels, **selector}}, "spec": _pod_spec(draft, name)},
         },
         status={
