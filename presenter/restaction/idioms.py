@@ -148,7 +148,7 @@ def keys_read(node: Node) -> set[str] | None:
             return keys_read(left)
         case syntax.Binding(source, _, body):
             return _all_read(source, body)
-        case syntax.Reduce(source, _, initial, _):
+        case syntax.Fold("reduce", source, _, initial):
             return _all_read(source, initial)
         case Call(name, arguments):
             harmless = name in _WORDS or name == "empty" or name in ("range", "limit", "first", "last")

@@ -42,7 +42,7 @@ def _text(node: Node) -> tuple[str, int]:
         case syntax.Try(body, handler):
             return f"try {printed(body, _POSTFIX)} catch {printed(handler, _POSTFIX)}", _UNARY
         case syntax.Binding(source, pattern, body):
-            return f"{printed(source, _POSTFIX)} as {_pattern(pattern)} | {printed(body)}", _PIPE - 1
+            return f"{printed(source, _POSTFIX)} as {printed(pattern)} | {printed(body)}", _PIPE - 1
         case syntax.Definition(name, parameters, body, rest):
             head = f"{name}({'; '.join(parameters)})" if parameters else name
             return f"def {head}: {printed(body)}; {printed(rest)}", _PIPE - 1
@@ -85,18 +85,10 @@ def _term(node: Node) -> str:  # noqa: C901 - one case for each kind of node
         case syntax.Condition(branches, otherwise):
             tests = " elif ".join(f"{printed(test)} then {printed(then)}" for test, then in branches)
             return f"if {tests}" + (f" else {printed(otherwise)}" if otherwise else "") + " end"
-        case syntax.Reduce(source, pattern):
-            return f"reduce {printed(source, _POSTFIX)} as {_pattern(pattern)} ({'; '.join(map(printed, _rest(node)))})"
-        case syntax.Foreach(source, pattern):
-            return (
-                f"foreach {printed(source, _POSTFIX)} as {_pattern(pattern)} ({'; '.join(map(printed, _rest(node)))})"
-            )
+        case syntax.Fold(keyword, source, pattern, initial, update, extract):
+            steps = [initial, update] if extract is None else [initial, update, extract]
+            return f"{keyword} {printed(source, _POSTFIX)} as {printed(pattern)} ({'; '.join(map(printed, steps))})"
     raise AssertionError(node)
-
-
-def _rest(node: syntax.Reduce | syntax.Foreach) -> list[Node]:
-    rest = [node.initial, node.update]
-    return [*rest, node.extract] if isinstance(node, syntax.Foreach) and node.extract else rest
 
 
 def _path(node: syntax.Index | syntax.Slice | syntax.Iterate) -> str:
@@ -132,16 +124,3 @@ def _key(key: Node) -> str:
         case syntax.Text():
             return printed(key)
     return f"({printed(key)})"
-
-
-def _pattern(pattern: Node) -> str:
-    match pattern:
-        case syntax.ArrayPattern(items):
-            return f"[{', '.join(map(_pattern, items))}]"
-        case syntax.ObjectPattern(entries):
-            return "{" + ", ".join(f"{_pattern_key(key)}: {_pattern(value)}" for key, value in entries) + "}"
-    return printed(pattern)
-
-
-def _pattern_key(key: Node) -> str:
-    return printed(key) if isinstance(key, syntax.Variable) else _key(key)

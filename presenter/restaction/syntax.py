@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any, cast, dataclass_transform
 
 Literal = str | int | float
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Frozen:
+    """A class whose subclasses are frozen dataclasses."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
+
+
+class Node(Frozen):
     """Some part of a program; `span` is where its text begins and ends, parentheses around it left out."""
 
     span: tuple[int, int] = field(default=(0, 0), kw_only=True, compare=False, repr=False)
@@ -55,19 +62,16 @@ def _replaced(value: object, what: Node, by: Node) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
 class Identity(Node):
     """`.`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Constant(Node):
     """A number, or a string without interpolation. `true`, `false` and `null` are calls, as in jq."""
 
     value: Literal
 
 
-@dataclass(frozen=True, slots=True)
 class Text(Node):
     r"""`"a\(.b)c"`, perhaps behind a format like `@uri`; the constant parts are Constants."""
 
@@ -75,21 +79,18 @@ class Text(Node):
     parts: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Format(Node):
     """`@base64`, without a string."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Variable(Node):
     """`$name`; without the dollar."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
 class Index(Node):
     """`target.key`, `target["key"]`, `target[0]`."""
 
@@ -97,7 +98,6 @@ class Index(Node):
     key: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Slice(Node):
     """`target[low:high]`."""
 
@@ -106,21 +106,18 @@ class Slice(Node):
     high: Node | None
 
 
-@dataclass(frozen=True, slots=True)
 class Iterate(Node):
     """`target[]`."""
 
     target: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Optional(Node):
     """`body?`, which is `try body`."""
 
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Try(Node):
     """`try body catch handler`."""
 
@@ -128,14 +125,12 @@ class Try(Node):
     handler: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Negation(Node):
     """`-body`."""
 
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Operation(Node):
     """An infix operator other than `|` and `,`."""
 
@@ -144,7 +139,6 @@ class Operation(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Pipe(Node):
     """`left | right`."""
 
@@ -152,7 +146,6 @@ class Pipe(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Comma(Node):
     """`left, right`."""
 
@@ -160,16 +153,14 @@ class Comma(Node):
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Binding(Node):
-    """`source as pattern | body`."""
+    """`source as pattern | body`; a pattern is a Variable, or an Array or Object of patterns."""
 
     source: Node
     pattern: Node
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Condition(Node):
     """`if test then body elif … else otherwise end`."""
 
@@ -177,35 +168,18 @@ class Condition(Node):
     otherwise: Node | None
 
 
-@dataclass(frozen=True, slots=True)
 class Array(Node):
     """`[body]`."""
 
     body: Node | None
 
 
-@dataclass(frozen=True, slots=True)
 class Object(Node):
     """`{key: value}`; `{a}` is `{a: .a}`, `{$a}` is `{a: $a}`."""
 
     entries: tuple[tuple[Node, Node], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ArrayPattern(Node):
-    """`[$a, $b]` behind `as`."""
-
-    items: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectPattern(Node):
-    """`{a: $b}` behind `as`."""
-
-    entries: tuple[tuple[Node, Node], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Call(Node):
     """A function and its arguments."""
 
@@ -213,28 +187,17 @@ class Call(Node):
     arguments: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Reduce(Node):
-    """`reduce source as pattern (initial; update)`."""
+class Fold(Node):
+    """`reduce source as pattern (initial; update)`, `foreach source as pattern (initial; update; extract)`."""
 
+    keyword: str
     source: Node
     pattern: Node
     initial: Node
     update: Node
+    extract: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Foreach(Node):
-    """`foreach source as pattern (initial; update; extract)`."""
-
-    source: Node
-    pattern: Node
-    initial: Node
-    update: Node
-    extract: Node | None
-
-
-@dataclass(frozen=True, slots=True)
 class Definition(Node):
     """`def name(parameters): body; rest`; a parameter may be `$name`."""
 
@@ -244,7 +207,6 @@ class Definition(Node):
     rest: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Label(Node):
     """`label $name | body`."""
 
@@ -252,7 +214,6 @@ class Label(Node):
     body: Node
 
 
-@dataclass(frozen=True, slots=True)
 class Break(Node):
     """`break $name`."""
 
@@ -266,11 +227,9 @@ def free_variables(node: Node) -> set[str]:
             return set() if name in ("ENV", "__loc__", "__prog_args") else {name}
         case Binding(source, pattern, body):
             return free_variables(source) | _free_in(pattern, body)
-        case Reduce(source, pattern, initial, update):
-            return free_variables(source) | free_variables(initial) | _free_in(pattern, update)
-        case Foreach(source, pattern, initial, update, extract):
-            rest = [update] if extract is None else [update, extract]
-            return free_variables(source) | free_variables(initial) | _free_in(pattern, *rest)
+        case Fold(_, source, pattern, initial, update, extract):
+            last = () if extract is None else (extract,)
+            return free_variables(source) | free_variables(initial) | _free_in(pattern, update, *last)
         case Definition(_, parameters, body, rest):
             names = {name.removeprefix("$") for name in parameters}
             return (free_variables(body) - names) | free_variables(rest)

@@ -5,10 +5,10 @@ A value is a symbol of everything it may be. `Each` and `Counter` are streams: t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from presenter.restaction.syntax import Node
+from presenter.restaction.syntax import Frozen, Node
 
 
 class Unrecognised(Exception):
@@ -30,8 +30,7 @@ Term = tuple["Symbol", ...]
 """Symbols multiplied with each other; () is 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(Frozen):
     """How many there are of what is not known."""
 
     of: Items
@@ -40,8 +39,7 @@ class Length:
 Symbol = str | Length
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Frozen):
     """A polynomial. Every symbol stands for a whole number from 0."""
 
     terms: frozenset[tuple[Term, int]]
@@ -105,8 +103,7 @@ OFFSET = (PAGE - constant(1)) * PER_PAGE
 # -- everything else -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Frozen):
     """A JSON value that does not depend on anything; `text` is what makes it comparable."""
 
     value: Any = field(compare=False)
@@ -118,67 +115,57 @@ class Known:
         return cls(value, repr(value))
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(Frozen):
     """No output at all, as `empty` gives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Frozen):
     """What the expression is evaluated on: the results of the calls, and the slice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Frozen):
     """`.slice`, when there is one: page, perPage and offset, and no cursor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(Frozen):
     """What comes from the context, but not from any list or the slice: an expression on the context."""
 
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
-class List:
+class List(Frozen):
     """The answer to one list: `{items: […]}`."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lists:
+class Lists(Frozen):
     """An array of such answers, at least two."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
-class Arrays:
+class Arrays(Frozen):
     """An array of the arrays of objects in such answers."""
 
     call: str
 
 
-@dataclass(frozen=True, slots=True)
-class Equal:
+class Equal(Frozen):
     """A field of an object that must be a string: `keys` is the way to it."""
 
     keys: tuple[str, ...]
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Frozen):
     """`api`: as the API server lists; else a `sort_by` of the presenter."""
 
     by: str = "api"
     descending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(Frozen):
     """An array of the objects of a call: those that match `conditions`, in `order`, in the `window`.
 
     Of each the outputs of `stages`, one after the other; of all that, what the expressions `after` make.
@@ -192,16 +179,14 @@ class Items:
     after: tuple[Node, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(Frozen):
     """Each of an array, in order. `padded`: and then some nulls."""
 
     of: Lists | Arrays | Items
     padded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(Frozen):
     """Each whole number from `low`, less than `high`, and less than the length of `within` when that is given."""
 
     low: Number
@@ -209,15 +194,13 @@ class Counter:
     within: Items | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapped:
+class Wrapped(Frozen):
     """An array of one value."""
 
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Frozen):
     """An object with these keys."""
 
     entries: tuple[tuple[str, Value], ...]

@@ -48,6 +48,7 @@ PROGRAMS = [
     "[.rows[] | .n as $n | {n: $n, $n, more: $n + 1 | . * 2}]",
     ". as {a: $x, b: {c: [$y, $z]}} | [$x, $y, $z]",
     '. as {$a, "b": $b, ("sl" + "ice"): $s} | [$a, $b, $s]',
+    '. as {$b: {c: [$y, $z]}} | [$b, $y, $z], ("a" as $k | . as {($k): $y} | $y)',
     '.b["c"][1:], .b.c[:2], .b.c[1], .b."a b", ."b"."d", .b.["c"], .b.c.[0]',
     '.b.c[0]?, .a[]?, .a.b?, try .a.b catch "no", (try error("x") catch .)',
     "[.. | numbers]",
@@ -190,7 +191,7 @@ def _nodes(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
         st.builds(syntax.Object, pairs),
         st.builds(Call, st.sampled_from(["select", "map"]), st.tuples(inner)),
         st.builds(syntax.Condition, st.tuples(st.tuples(inner, inner)), st.one_of(st.none(), inner)),
-        st.builds(syntax.Reduce, inner, st.builds(syntax.Variable, st.just("x")), inner, inner),
+        st.builds(syntax.Fold, st.just("reduce"), inner, st.builds(syntax.Variable, st.just("x")), inner, inner),
         st.builds(syntax.Definition, st.just("f"), st.sampled_from([(), ("g", "$n")]), inner, inner),
         st.builds(syntax.Label, st.just("l"), inner),
     )
