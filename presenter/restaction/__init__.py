@@ -2,14 +2,14 @@
 
 What is where:
 
-    cli          the commands
+    cli          the commands; each has a module: `resolve`, `migrate`, `compare`, `lint`
     manifest     files into RestActions, and the line that everything is on; `helm` masks templates
-    jq           programs evaluated, in a process of their own (`jq_process`); `expressions` are where they stand
-    syntax       programs as trees: read by `parsing`, written by `printing`
-    resolving    `resolve`: `resolver` does as snowplow does (`endpoints`, `sending`, `refusals`), `paging` page by page
-    migrating    `migrate`: files in and out; `migration` their texts (`editing`, `widgets`)
-    pattern      an old RESTAction understood: its filter evaluated on symbols (`evaluation`, `values`, `arrays`,
-                 `idioms`, `listing`); `rewriting` has the new one for it, `consequences` what differs afterwards
-    comparing    `compare`: all pages of both (`walking`), and the `comparison` of the two results
-    linting      `lint`: `rules`, a function for each
+    jq           programs evaluated, in a process of their own (`jq_process`)
+    syntax       programs as trees: read by `jq_parser`, written by `jq_printer`
+    resolver     a RESTAction resolved as snowplow does (`endpoints`, `sending`, `refusals`), `paging` page by page
+    migrator     manifests migrated as texts (`line_edits`, `widgets`)
+    understanding    what an old RESTAction does: its filter evaluated on symbols (`evaluation`, `values`, `arrays`,
+                 `idioms`, `list_path`); `rewriting` has the new one for it, and what differs afterwards
+    differences  what two results have in common, and what not
+    rules        what `lint` knows to go wrong, a function for each thing
 """

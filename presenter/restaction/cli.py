@@ -109,13 +109,11 @@ def resolve(
     """
     if per_page is None and (page is not None or cursor or all_pages):
         raise ConfigError("--page, --cursor and --all-pages need --per-page")
-    from presenter.restaction import resolving
+    from presenter.restaction.resolve import Options, read, run
 
-    options = resolving.Options.of(token, account, kubeconfig, endpoint, values)
-    action = resolving.read(file, name, options)
-    if not resolving.run(
-        action, options, per_page=per_page, page=page, cursor=cursor, all_pages=all_pages, trace=trace
-    ):
+    options = Options.of(token, account, kubeconfig, endpoint, values)
+    action = read(file, name, options)
+    if not run(action, options, per_page=per_page, page=page, cursor=cursor, all_pages=all_pages, trace=trace):
         raise typer.Exit(1)
 
 
@@ -151,11 +149,9 @@ def migrate(
     Ends with 1 when something that looks like the old pattern was left alone, and with 2 when a file cannot be read; or
     cannot be written, and then none is.
     """
-    from presenter.restaction import migrating
+    from presenter.restaction.migrate import run
 
-    status = migrating.run(files, in_place=in_place, output=output, endpoint=endpoint)
-    if status:
-        raise typer.Exit(status)
+    raise typer.Exit(run(files, in_place=in_place, output=output, endpoint=endpoint))
 
 
 @restaction.command()
@@ -180,11 +176,12 @@ def compare(
 
     Ends with 0 when they are equivalent, with 1 when not, with 2 when they cannot be read.
     """
-    from presenter.restaction import comparing, resolving
+    from presenter.restaction.compare import run
+    from presenter.restaction.resolve import Options, read
 
-    options = resolving.Options.of(token, account, kubeconfig, endpoint, values)
-    before, after = resolving.read(old, name, options), resolving.read(new, name, options)
-    if not comparing.run(before, after, options, per_page=per_page, as_json=as_json):
+    options = Options.of(token, account, kubeconfig, endpoint, values)
+    before, after = read(old, name, options), read(new, name, options)
+    if not run(before, after, options, per_page=per_page, as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -198,6 +195,6 @@ def lint(
     Nothing is called. Ends with 0 when all is well, with 1 when something was found, with 2 when something could not be
     read.
     """
-    from presenter.restaction import linting
+    from presenter.restaction.lint import run
 
-    raise typer.Exit(linting.run(files, as_json=as_json))
+    raise typer.Exit(run(files, as_json=as_json))

@@ -19,6 +19,7 @@ from presenter.restaction import helm
 
 API_GROUP = "templates.krateo.io"
 KIND = "RESTAction"
+_EXPRESSION = "${"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -199,6 +200,24 @@ class Manifest:
                     )
                 names = ", ".join(document.full_name for document in several)
                 raise ManifestError(f"{self.path}: there are several RESTActions: choose one with --name: {names}")
+
+
+def expression(text: str) -> str | None:
+    """The jq program in a value, `${ … }`, None when the value is literal.
+
+    As in snowplow it ends where its braces are balanced, those in strings and comments included; what is around it is
+    not looked at.
+    """
+    start = text.find(_EXPRESSION)
+    if start < 0:
+        return None
+    start += len(_EXPRESSION)
+    depth = 1
+    for end in range(start, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if depth == 0:
+            return text[start:end].strip()
+    return None
 
 
 def lines_of(text: str) -> list[str]:

@@ -18,9 +18,8 @@ from typing import Any
 import msgspec
 
 from presenter.restaction.endpoints import EndpointError, Endpoints
-from presenter.restaction.expressions import expression
 from presenter.restaction.jq import Jq, JqError
-from presenter.restaction.manifest import Call, RestAction, in_order
+from presenter.restaction.manifest import Call, RestAction, expression, in_order
 from presenter.restaction.refusals import refused, status
 from presenter.restaction.sending import LARGEST_ANSWER, SECONDS, Endpoint, Reply, SendError, send
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from presenter.restaction.editing import Block, CannotEdit, Edit
+from presenter.restaction.line_edits import Block, CannotEdit, Edit
 from presenter.restaction.manifest import API_GROUP, Document
 
 _WIDGETS = f"widgets.{API_GROUP}"

@@ -149,7 +149,7 @@ class Faults:
         content_type: str = "text/html",
         retry_after: int | None = None,
     ) -> Fault:
-        """Answer requests with an error, lists from `page` on; with a `body` (of `content_type`) in place of a Status."""
+        """Answer requests with an error, lists from `page` on; `body`, of `content_type`, in place of a Status."""
         return self._add(Refuse(status, body, content_type, retry_after), verb, resource, times, page)
 
     def expire(self, *, resource: str | None = None, times: int | None = 1, in_stream: bool = True) -> Fault:

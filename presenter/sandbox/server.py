@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 
 from presenter.apimachinery import errors
-from presenter.sandbox import api_request, discovery, listing, paths, rbac, reviews, streaming
+from presenter.sandbox import access_reviews, api_request, discovery, listing, paths, rbac, streaming
 from presenter.sandbox.api_request import ApiRequest, Requests
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.exchange import Answer, Incoming
@@ -171,7 +171,7 @@ class Sandbox:
             stale = partial(self.faults.applies, StaleDiscovery, "get")
             return paths.answer(self.cluster.registry, asked, incoming, stale)
         if asked.group == discovery.REVIEWS_GROUP and asked.version == "v1":
-            return reviews.answer(self.cluster, user, asked, incoming)
+            return access_reviews.answer(self.cluster, user, asked, incoming)
         if asked.verb == "watch":
             begun = partial(self._begun, asked, 200)
             bookmarks = streaming.Bookmarks(self.bookmark_interval, self.bookmark_lead)

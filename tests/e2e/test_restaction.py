@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from presenter.restaction.endpoints import ClusterEndpoints
-from presenter.restaction.expressions import expression
 from presenter.restaction.jq import Jq
-from presenter.restaction.manifest import Manifest, RestAction
+from presenter.restaction.manifest import Manifest, RestAction, expression
 from presenter.restaction.resolver import Services, resolve
 from presenter.sandbox import Cluster, Sandbox, fill
 from tests.e2e.system import PANELS, Json, Service, System, without_managed_fields

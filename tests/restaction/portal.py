@@ -12,7 +12,7 @@ import aiohttp
 
 from presenter.access.identity import ISSUER, sign
 from presenter.cache.pool import Address
-from presenter.restaction.resolving import Options
+from presenter.restaction.resolve import Options
 from presenter.sandbox import Cluster, Sandbox, User, fill
 from tests.e2e.processes import Process
 from tests.e2e.system import KEY, PANELS, Json, Service, System, variables_of

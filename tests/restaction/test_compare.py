@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from presenter.restaction.comparing import LOOKS, Report, report
-from presenter.restaction.comparison import Difference, compare, times_in
+from presenter.restaction.compare import LOOKS, Report, report
+from presenter.restaction.differences import Difference, compare, times_in
 from presenter.restaction.resolver import Problem, Request
 from tests.e2e.processes import Process
 from tests.restaction.world import World, action, call, text

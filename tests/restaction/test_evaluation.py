@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from presenter.restaction import values
 from presenter.restaction.evaluation import Evaluation
-from presenter.restaction.parsing import parse
+from presenter.restaction.jq_parser import parse
 from presenter.restaction.values import Context, Fails, Known, Nothing, Number, Record, Unrecognised, Value, Wrapped
 
 SLICES = [

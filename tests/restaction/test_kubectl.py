@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from presenter.restaction.manifest import Manifest
-from presenter.restaction.migration import migrated
+from presenter.restaction.migrator import migrated
 from presenter.sandbox import fill
 from tests.e2e.processes import PRESENTER
 from tests.e2e.tools import Pasted, paste, require

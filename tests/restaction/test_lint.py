@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from presenter.restaction.jq import Jq
-from presenter.restaction.linting import lint
+from presenter.restaction.lint import lint
 from presenter.restaction.manifest import Manifest
-from presenter.restaction.migration import migrated
-from presenter.restaction.rules.findings import Finding
+from presenter.restaction.migrator import migrated
 from presenter.restaction.rules.programs import NOT_IN_GOJQ
+from presenter.restaction.rules.subject import Finding
 from tests.e2e import processes
 
 GUIDE = Path(__file__).with_name("guide")

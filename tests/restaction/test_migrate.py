@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presenter.api.parameters import parse_list_query
-from presenter.restaction.expressions import expression
 from presenter.restaction.jq import Jq
-from presenter.restaction.listing import ALL, Listing, NotAList, listing
-from presenter.restaction.manifest import Manifest, Reference
-from presenter.restaction.migration import Finding, migrated
-from presenter.restaction.parsing import parse
+from presenter.restaction.jq_parser import parse
+from presenter.restaction.list_path import ALL, Listing, NotAList, listing
+from presenter.restaction.manifest import Manifest, Reference, expression
+from presenter.restaction.migrator import Finding, migrated
 from presenter.restaction.syntax import Constant, walk
 from presenter.restaction.values import Equal
 from tests.e2e import processes

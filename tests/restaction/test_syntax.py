@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from presenter.restaction import syntax
-from presenter.restaction.parsing import JqSyntaxError, parse
-from presenter.restaction.printing import printed
+from presenter.restaction.jq_parser import JqSyntaxError, parse
+from presenter.restaction.jq_printer import printed
 from presenter.restaction.syntax import (
     Binding,
     Call,

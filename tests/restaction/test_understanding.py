@@ -18,11 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from presenter.api.parameters import ListParameters, parse_list_query
-from presenter.restaction.expressions import expression
-from presenter.restaction.manifest import Call, Reference, RestAction
-from presenter.restaction.parsing import parse
-from presenter.restaction.pattern import Old, Refused, understand
+from presenter.restaction.jq_parser import parse
+from presenter.restaction.manifest import Call, Reference, RestAction, expression
 from presenter.restaction.rewriting import rewritten
+from presenter.restaction.understanding import Old, Refused, understand
 
 Json = dict[str, Any]
 FAILED = object()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from presenter.cache.pool import Address
-from presenter.restaction.comparing import report
+from presenter.restaction.compare import report
 from presenter.restaction.manifest import Manifest
-from presenter.restaction.migration import migrated
-from presenter.restaction.resolving import services
+from presenter.restaction.migrator import migrated
+from presenter.restaction.resolve import services
 from presenter.sandbox import Cluster, Sandbox, fill
 from tests.e2e.system import PANELS, Json
 from tests.restaction.portal import Portal, allow, portal

@@ -10,10 +10,9 @@ from urllib.parse import unquote
 
 from presenter.api.parameters import MAX_LIMIT, ListParameters, parse_list_query
 from presenter.errors import BadRequest
-from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import Jq, JqError
-from presenter.restaction.manifest import Call
+from presenter.restaction.manifest import Call, expression
 from presenter.restaction.rules.trees import fields_read
 
 CURSOR = "a-cursor-of-the-page-before"

@@ -14,8 +14,7 @@ from presenter.restaction.rules.asking import (
     Asked,
     Asking,
 )
-from presenter.restaction.rules.findings import Finding
-from presenter.restaction.rules.subject import Rule, Subject, Where
+from presenter.restaction.rules.subject import Finding, Rule, Subject, Where
 
 _EACH_PAGE_ITS_OWN = {"limit", "cursor", "raw", "status_raw"}
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")

@@ -8,8 +8,7 @@ from typing import Any
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import JqError
 from presenter.restaction.rules.asking import CURSOR, SECOND_PAGE, SITUATIONS, Asking
-from presenter.restaction.rules.findings import Finding
-from presenter.restaction.rules.subject import Rule, Subject
+from presenter.restaction.rules.subject import Finding, Rule, Subject
 from presenter.restaction.rules.trees import fields_read, slice_fields_read
 
 _FILTER = ("spec", "filter")

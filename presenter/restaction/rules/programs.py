@@ -9,11 +9,10 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import JqError
-from presenter.restaction.rules.findings import Finding
-from presenter.restaction.rules.subject import Rule, Subject, Where
+from presenter.restaction.manifest import expression
+from presenter.restaction.rules.subject import Finding, Rule, Subject, Where
 from presenter.restaction.rules.trees import nodes
 from presenter.restaction.syntax import Call, Comma, Constant, Definition, Iterate, Node, Pipe, Variable
 

@@ -1,17 +1,34 @@
-"""One RESTAction as the rules see it: its text, what its calls ask for, and how to say where something is."""
+"""One RESTAction as the rules see it: its text and what its calls ask for; and what they find in it."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import Jq
 from presenter.restaction.manifest import Document, Manifest, RestAction, lines_of, restaction
 from presenter.restaction.rules.asking import Asking, asking
-from presenter.restaction.rules.findings import Finding, Level
 
 Where = tuple[str | int, ...]
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """What goes wrong and what to do about it. `line` counts from 1; `rule` is the name of what found it."""
+
+    path: str
+    line: int
+    level: Level
+    rule: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        line = f"{self.path}:{self.line}: {self.level}: {self.what} ({self.remedy})"
+        return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 
 @dataclass(frozen=True, slots=True)

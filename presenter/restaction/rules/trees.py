@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from presenter.restaction.parsing import JqSyntaxError, parse
+from presenter.restaction.jq_parser import JqSyntaxError, parse
 from presenter.restaction.syntax import Binding, Constant, Index, Node, Optional, Variable, walk
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction.manifest import Manifest
-from presenter.restaction.rules.findings import Finding
-from presenter.restaction.rules.subject import Subject
+from presenter.restaction.rules.subject import Finding, Subject
 from presenter.restaction.widgets import Reference, shows, sliced_references, widgets_of
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from presenter.errors import ConfigError
 from presenter.restaction.manifest import Manifest, ManifestError, Reference, files, lines_of
-from presenter.restaction.migration import Migrated, migrated
+from presenter.restaction.migrator import Migrated, migrated
 
 
 @dataclass(frozen=True, slots=True)

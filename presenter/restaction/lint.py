@@ -13,8 +13,7 @@ import typer
 from presenter.restaction.jq import Jq
 from presenter.restaction.manifest import Manifest, ManifestError, files
 from presenter.restaction.rules import RULES, widgets
-from presenter.restaction.rules.findings import Finding
-from presenter.restaction.rules.subject import Subject
+from presenter.restaction.rules.subject import Finding, Subject
 
 CLEAN, FINDINGS, UNREADABLE = 0, 1, 2
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction import values
 from presenter.restaction.evaluation import Evaluation
-from presenter.restaction.expressions import expression
 from presenter.restaction.idioms import NAME, keys_read, path_of
-from presenter.restaction.listing import ALL, Listing, NotAList, listing
-from presenter.restaction.manifest import Call, RestAction
-from presenter.restaction.parsing import JqSyntaxError, parse
+from presenter.restaction.jq_parser import JqSyntaxError, parse
+from presenter.restaction.list_path import ALL, Listing, NotAList, listing
+from presenter.restaction.manifest import Call, RestAction, expression
 from presenter.restaction.syntax import Node, walk
 from presenter.restaction.values import (
     NULL,

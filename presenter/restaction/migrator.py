@@ -8,10 +8,9 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from presenter.restaction import widgets
-from presenter.restaction.consequences import consequences
-from presenter.restaction.editing import Block, CannotEdit, Edit, applied, block_scalar, check_is_block
-from presenter.restaction.expressions import expression
 from presenter.restaction.helm import Mask
+from presenter.restaction.jq_parser import JqSyntaxError, parse
+from presenter.restaction.line_edits import Block, CannotEdit, Edit, applied, block_scalar, check_is_block
 from presenter.restaction.manifest import (
     Call,
     Document,
@@ -19,13 +18,13 @@ from presenter.restaction.manifest import (
     ManifestError,
     Reference,
     RestAction,
+    expression,
     lines_of,
     restaction,
 )
-from presenter.restaction.parsing import JqSyntaxError, parse
-from presenter.restaction.pattern import Old, Refused, understand
-from presenter.restaction.rewriting import rewritten
+from presenter.restaction.rewriting import consequences, rewritten
 from presenter.restaction.syntax import Constant, walk
+from presenter.restaction.understanding import Old, Refused, understand
 
 ENDPOINT = "resources-presenter-endpoint"
 _RELEASE_NAMESPACE = re.compile(r"\{\{-?\s*\.Release\.Namespace\s*-?\}\}")
