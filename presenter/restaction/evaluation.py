@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from operator import eq, ge, gt, le, lt, ne
 
 from presenter.restaction import arrays, syntax, values
-from presenter.restaction.idioms import keys_read, path_of
+from presenter.restaction.idioms import keys_read
 from presenter.restaction.syntax import (
     Array,
     Call,
@@ -38,6 +38,7 @@ from presenter.restaction.values import (
     Lists,
     Nothing,
     Number,
+    Order,
     Other,
     Record,
     Unrecognised,
@@ -100,11 +101,17 @@ class Evaluation:
                 value = self.of(right, dot)  # the first that jq looks at
                 return value if isinstance(value, Nothing) else _operation(node, operator, self.of(left, dot), value)
             case Index(target, key):
-                return self._indexed(node, self.of(target, dot), self.of(key, dot))
+                value = self.of(target, dot)
+                if isinstance(value, Each):
+                    return self._for_each(replace(node, target=Identity()), value)
+                return self._indexed(node, value, self.of(key, dot))
             case syntax.Slice(target, low, high):
                 return _sliced(node, self.of(target, dot), *(self.of(at, dot) if at else NULL for at in (low, high)))
             case Iterate(target):
-                return _iterated(node, self.of(target, dot))
+                value = self.of(target, dot)
+                if isinstance(value, Each):
+                    return self._for_each(replace(node, target=Identity()), value)
+                return _iterated(node, value)
             case syntax.Definition(name, (), body, rest) if _is_simple(name, body, rest):
                 return self.of(syntax.replaced(rest, Call(name), body), dot)
             case Call(name, arguments):
@@ -139,15 +146,19 @@ class Evaluation:
         raise Unrecognised(node, "what this gives for each of many numbers cannot be told")
 
     def _for_each_list(self, node: Node, stream: Each) -> Value:
-        match node, stream.of:
-            case Call("select", (test,)), (Lists() | Arrays()) as of if _holds_for_lists(test, of):
+        """What becomes of every list, or array of objects, is what becomes of one of them, if nothing else is read."""
+        lists, call = isinstance(stream.of, Lists), stream.of.call
+        try:
+            one = self._once(node, List(call) if lists else Items(call)) if _is_closed(node) else stream
+        except Unrecognised:
+            one = stream
+        match one:
+            case Nothing() | Each(Items(order=Order("api", False), window=None, after=()), False):
+                return one
+            case List():
                 return stream
-            case Index(target, Constant("items")), Lists():
-                return _indexed_lists(node, self._for_each(target, stream))
-            case Iterate(target), _:
-                return _iterated(node, self._for_each(target, stream))
-            case Operation("//", left, Array(None)), _:
-                return self._for_each(left, stream)
+            case Items() if one == Items(call):
+                return Each(Arrays(call))
         raise Unrecognised(node, "what this gives for each of many lists cannot be told")
 
     def _counted(self, test: Node, counter: Counter) -> Value:
@@ -198,10 +209,6 @@ class Evaluation:
                 return numbers.get(name, NULL)
             case List(call), Known("items"):
                 return Items(call)
-            case Each(Items() as items), Known(str()):
-                return arrays.each(replace(node, target=Identity()), target, items)
-            case Each(), Known("items"):
-                return _indexed_lists(node, target)
             case Record(entries), Known(str() as name):
                 return dict(entries).get(name, NULL)
             case (Known(None), Known(str()) | Number()) | (Nothing(), _):
@@ -268,7 +275,9 @@ class Evaluation:
             case "not", ():
                 return Known.of(not _is_true(node, dot))
             case "type", ():
-                return Known.of(_type(node, dot))
+                if (of_type := _type_of(dot)) is None:
+                    raise Unrecognised(node, "the type of this cannot be told")
+                return Known.of(of_type)
             case "has", (Constant(str() as key),):
                 return Known.of(self._has(node, key, dot))
             case "select", (test,):
@@ -326,16 +335,8 @@ def _is_simple(name: str, body: Node, rest: Node) -> bool:
     return _is_closed(body) and name not in called and not defined & {name, *called}
 
 
-def _is_true(node: Node, value: Value) -> bool:
-    match value:
-        case Known(known):
-            return known is not None and known is not False
-        case Number() | List() | Lists() | Arrays() | Items(after=()) | Wrapped() | Record() | values.Slice():
-            return True
-    raise Unrecognised(node, "whether this holds cannot be told")
-
-
-def _type(node: Node, value: Value) -> str:
+def _type_of(value: Value) -> str | None:
+    """What `type` gives, None when that cannot be told."""
     match value:
         case Known(None):
             return "null"
@@ -349,7 +350,15 @@ def _type(node: Node, value: Value) -> str:
             return "array"
         case List() | Record() | Context() | values.Slice():
             return "object"
-    raise Unrecognised(node, "the type of this cannot be told")
+    return None
+
+
+def _is_true(node: Node, value: Value) -> bool:
+    if isinstance(value, Known):
+        return value.value is not None and value.value is not False
+    if _type_of(value) is None:
+        raise Unrecognised(node, "whether this holds cannot be told")
+    return True
 
 
 def _operation(node: Node, operator: str, left: Value, right: Value) -> Value:
@@ -378,16 +387,14 @@ def _operation(node: Node, operator: str, left: Value, right: Value) -> Value:
 
 def _compared(operator: str, left: Value, right: Value) -> bool | None:
     """What a comparison gives, None when that cannot be told."""
-    match left, right:
-        case Known(one), Known(two) if operator in ("==", "!="):
-            return (type(one) is type(two) and left == right) == (operator == "==")
-        case (Number() | values.Slice() | List() | Lists() | Items(after=()), Known()) if operator in ("==", "!="):
-            return None if isinstance(left, Items) and right == EMPTY else operator == "!="
-        case (Known(), Number()) if operator in ("==", "!="):
-            return operator == "!="
-        case Number(), Number():
-            return _compared_numbers(operator, left, right)
-    return None
+    if isinstance(left, Number) and isinstance(right, Number):
+        return _compared_numbers(operator, left, right)
+    one, two = _type_of(left), _type_of(right)
+    if operator not in ("==", "!=") or one is None or two is None:
+        return None
+    if isinstance(left, Known) and isinstance(right, Known):
+        return (left == right) == (operator == "==")
+    return operator == "!=" if one != two else None
 
 
 def _compared_numbers(operator: str, left: Number, right: Number) -> bool | None:
@@ -424,34 +431,10 @@ def _without_nulls(value: Value) -> Value:
     return Each(value.of) if isinstance(value, Each) else value
 
 
-def _holds_for_lists(test: Node, of: Lists | Arrays) -> bool:
-    """Whether this is true of every list there is, or every array of objects."""
-    if isinstance(of, Arrays):
-        return test == Operation("==", Call("type"), Constant("array"))
-    match test:
-        case Operation("==", Call("type", ()), Constant("object")) | Call("has", (Constant("items"),)):
-            return True
-        case Operation("!=", tested, Call("null", ())) | tested:
-            path = path_of(tested)
-            return path is not None and path.keys == ("items",)
-
-
-def _indexed_lists(node: Node, value: Value) -> Value:
-    if isinstance(value, Nothing):
-        return value
-    if isinstance(value, Each) and isinstance(value.of, Lists):
-        return Each(Arrays(value.of.call))
-    raise Unrecognised(node, "what is taken here cannot be told")
-
-
 def _iterated(node: Iterate, value: Value) -> Value:
     match value:
         case Lists() | Arrays() | Items(after=()):
             return Each(value)
-        case Each(Arrays(call)):
-            return Each(Items(call))
-        case Each(Items() as items):
-            return arrays.each(replace(node, target=Identity()), value, items)
         case Wrapped(inner):
             return inner
         case Known([]):

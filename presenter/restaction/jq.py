@@ -7,7 +7,6 @@ import contextlib
 import math
 import re
 import sys
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -53,9 +52,7 @@ class Jq:
     async def __aenter__(self) -> Jq:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._end()
 
     async def check(self, program: str) -> None:

@@ -10,17 +10,7 @@ from typing import Any
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import FoldedScalarString, LiteralScalarString
 
-from presenter.restaction.manifest import Document, lines_of
-
-Where = tuple[str | int, ...]
-
-
-class CannotEdit(Exception):
-    """The text is written in a way that cannot be changed line by line; the message says how, `where` at which path."""
-
-    def __init__(self, reason: str, where: Where) -> None:
-        super().__init__(reason)
-        self.where = where
+from presenter.restaction.manifest import Document, Refused, Where, lines_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +31,9 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
 
 
 def check_is_block(node: Any, where: Where) -> None:
-    """Raises CannotEdit for what is written in braces or brackets."""
+    """Raises Refused for what is written in braces or brackets."""
     if isinstance(node, CommentedMap | CommentedSeq) and node.fa.flow_style():
-        raise CannotEdit(
+        raise Refused(
             "it is written as JSON is: only lines of block style can be changed, as `kubectl get -o yaml` prints them",
             where,
         )
@@ -59,14 +49,14 @@ class Block:
 
     @classmethod
     def at(cls, document: Document, lines: list[str], *where: str | int) -> Block:
-        """The mapping at a path. Raises CannotEdit."""
+        """The mapping at a path. Raises Refused."""
         block = cls(document, where, lines)
         node = block._node
         check_is_block(node, where)
         if isinstance(node, CommentedMap) and node.merge:
-            raise CannotEdit("some of its keys come from elsewhere, with `<<`: write them out", where)
+            raise Refused("some of its keys come from elsewhere, with `<<`: write them out", where)
         if not isinstance(node, CommentedMap) or not len(node):
-            raise CannotEdit("it is not written as a block of `key: value` lines", where)
+            raise Refused("it is not written as a block of `key: value` lines", where)
         return block
 
     @property
@@ -123,7 +113,7 @@ class Block:
         """The whole of it, an item of a list."""
         start, end = self._extent()
         if not self._prefix(start).strip().startswith("-"):
-            raise CannotEdit("the dash stands on a line of its own", self.where)
+            raise Refused("the dash stands on a line of its own", self.where)
         return Edit(start, end, ())
 
     def changed(self, changes: Mapping[str, str | None], before: Mapping[str, str]) -> Edit:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -19,12 +19,28 @@ from presenter.restaction import helm
 
 API_GROUP = "templates.krateo.io"
 KIND = "RESTAction"
+_ALLOWED = {str: "a string", bool: "true or false", list: "a list", dict: "a mapping"}
 _EXPRESSION = "${"
+_T = TypeVar("_T")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class ManifestError(ConfigError):
     """A file that is not what it should be; the message says file, line, what came and what is allowed."""
+
+
+Where = tuple[str | int, ...]
+"""The path of a node in a document, by keys and indexes."""
+
+
+class Refused(Exception):
+    """What is not migrated; the message says why, `where` at which path, `text` and `offset` where in an expression."""
+
+    def __init__(self, reason: str, where: Where, text: str = "", offset: int = 0) -> None:
+        super().__init__(reason)
+        self.where = where
+        self.text = text
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +268,10 @@ def restaction(document: Document) -> RestAction:
     fields = _Fields(document, ())
     metadata, spec = fields.child("metadata"), fields.child("spec")
     action = RestAction(
-        name=metadata.text("name"),
-        namespace=metadata.optional("namespace") or "",
-        calls=tuple(_call(item) for item in spec.items("api")),
-        filter=spec.optional("filter"),
+        name=metadata.required("name"),
+        namespace=metadata.get("namespace", str) or "",
+        calls=tuple(_call(spec.child("api", index)) for index, _ in spec.items("api", dict)),
+        filter=spec.get("filter", str),
     )
     _check_names(document, action.calls)
     in_order(action.calls, document)
@@ -290,20 +306,21 @@ def _circle(calls: list[Call]) -> list[str]:
 
 
 def _call(item: _Fields) -> Call:
-    depends_on, reference = item.optional_child("dependsOn"), item.optional_child("endpointRef")
+    depends_on = item.child("dependsOn") if item.get("dependsOn", dict) is not None else None
+    reference = item.child("endpointRef") if item.get("endpointRef", dict) is not None else None
     return Call(
-        name=item.text("name"),
-        path=item.optional("path") or "",
-        verb=item.optional("verb") or "GET",
-        headers=tuple(item.texts("headers")),
-        payload=item.optional("payload"),
-        endpoint_ref=Reference(reference.text("name"), reference.text("namespace")) if reference else None,
-        depends_on=depends_on.text("name") if depends_on else None,
-        iterator=(depends_on.optional("iterator") if depends_on else None) or None,
-        filter=item.optional("filter"),
-        continue_on_error=item.flag("continueOnError"),
-        error_key=item.optional("errorKey") or "error",
-        export_jwt=item.flag("exportJwt"),
+        name=item.required("name"),
+        path=item.get("path", str) or "",
+        verb=item.get("verb", str) or "GET",
+        headers=tuple(item.document.mask.restore(header) for _, header in item.items("headers", str)),
+        payload=item.get("payload", str),
+        endpoint_ref=Reference(reference.required("name"), reference.required("namespace")) if reference else None,
+        depends_on=depends_on.required("name") if depends_on else None,
+        iterator=(depends_on.get("iterator", str) if depends_on else None) or None,
+        filter=item.get("filter", str),
+        continue_on_error=item.get("continueOnError", bool) or False,
+        error_key=item.get("errorKey", str) or "error",
+        export_jwt=item.get("exportJwt", bool) or False,
     )
 
 
@@ -323,58 +340,30 @@ class _Fields:
     """A mapping in a document, whose fields must be what the RESTAction's schema says."""
 
     document: Document
-    path: tuple[str | int, ...]
+    path: Where
 
-    def optional_child(self, key: str) -> _Fields | None:
-        return None if self._value(key) is None else self.child(key)
+    def get(self, key: str, kind: type[_T]) -> _T | None:
+        value = self.document.get(*self.path, key)
+        if value is not None and not isinstance(value, kind):
+            self._refuse(_ALLOWED[kind], key)
+        return cast("_T | None", self.document.mask.restore(value) if isinstance(value, str) else value)
 
-    def child(self, key: str) -> _Fields:
-        if not isinstance(self._value(key), dict):
-            self._refuse(key, "a mapping")
-        return _Fields(self.document, (*self.path, key))
+    def required(self, key: str) -> str:
+        return self.get(key, str) or self._refuse("a string, and required", key)
 
-    def items(self, key: str) -> Iterator[_Fields]:
-        items = self._list(key)
-        for index, item in enumerate(items):
-            if not isinstance(item, dict):
-                self._refuse(key, "a list of mappings", index)
-            yield _Fields(self.document, (*self.path, key, index))
+    def child(self, *steps: str | int) -> _Fields:
+        if not isinstance(self.document.get(*self.path, *steps), dict):
+            self._refuse("a mapping", *steps)
+        return _Fields(self.document, (*self.path, *steps))
 
-    def texts(self, key: str) -> Iterator[str]:
-        for index, item in enumerate(self._list(key)):
-            if not isinstance(item, str):
-                self._refuse(key, "a list of strings", index)
-            yield self.document.mask.restore(item)
+    def items(self, key: str, kind: type[_T]) -> Iterator[tuple[int, _T]]:
+        for index, item in enumerate(self.get(key, list) or ()):
+            if not isinstance(item, kind):
+                self._refuse(f"a list of {_ALLOWED[kind].removeprefix('a ')}s", key, index)
+            yield index, item
 
-    def text(self, key: str) -> str:
-        text = self.optional(key)
-        if not text:
-            self._refuse(key, "a string, and required")
-        return text
-
-    def optional(self, key: str) -> str | None:
-        value = self._value(key)
-        if value is not None and not isinstance(value, str):
-            self._refuse(key, "a string")
-        return None if value is None else self.document.mask.restore(value)
-
-    def flag(self, key: str) -> bool:
-        value = self._value(key)
-        if value is not None and not isinstance(value, bool):
-            self._refuse(key, "true or false")
-        return bool(value)
-
-    def _list(self, key: str) -> list[Any]:
-        value = self._value(key)
-        if value is not None and not isinstance(value, list):
-            self._refuse(key, "a list")
-        return value or []
-
-    def _value(self, key: str) -> Any:
-        return self.document.get(*self.path, key)
-
-    def _refuse(self, key: str, allowed: str, *below: int) -> NoReturn:
-        where = (*self.path, key, *below)
+    def _refuse(self, allowed: str, *steps: str | int) -> NoReturn:
+        where = (*self.path, *steps)
         value = self.document.get(*where)
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)[1:]
         match value:

@@ -10,21 +10,23 @@ from typing import Any, Literal
 from presenter.restaction import widgets
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq_parser import JqSyntaxError, parse
-from presenter.restaction.line_edits import Block, CannotEdit, Edit, applied, block_scalar, check_is_block
+from presenter.restaction.line_edits import Block, Edit, applied, block_scalar, check_is_block
 from presenter.restaction.manifest import (
     Call,
     Document,
     Manifest,
     ManifestError,
     Reference,
+    Refused,
     RestAction,
+    Where,
     expression,
     lines_of,
     restaction,
 )
 from presenter.restaction.rewriting import consequences, rewritten
 from presenter.restaction.syntax import Constant, walk
-from presenter.restaction.understanding import Old, Refused, understand
+from presenter.restaction.understanding import Old, understand
 
 ENDPOINT = "resources-presenter-endpoint"
 _RELEASE_NAMESPACE = re.compile(r"\{\{-?\s*\.Release\.Namespace\s*-?\}\}")
@@ -80,7 +82,7 @@ class _Change:
     finding: Finding
     edits: tuple[Edit, ...] = ()
     action: RestAction | None = None
-    pages: tuple[widgets.Where, ...] = ()
+    pages: tuple[Where, ...] = ()
 
 
 def migrated(manifests: Sequence[Manifest], endpoint: Reference | None = None) -> list[Migrated]:
@@ -129,8 +131,6 @@ def _of_action(document: Document, lines: list[str], endpoint: Reference | None)
         edits = tuple(_edits(document, lines, old, new))
     except Refused as error:
         return _Change(document, finding("left alone", str(error), line=_line(document, lines, error)))
-    except CannotEdit as error:
-        return _Change(document, finding("left alone", str(error), line=document.line(*error.where)))
     remarks = consequences(old)
     if endpoint is None and reference.namespace not in (_KRATEO_SYSTEM, _release(document, lines)):
         remarks.append(f"its endpointRef leads to {reference.namespace}/{reference.name}: --endpoint names another")
@@ -186,7 +186,7 @@ def _edits(document: Document, lines: list[str], old: Old, new: RestAction) -> I
     for key in ("api", "filter"):
         start, end = spec.span(key)
         if any(_TEMPLATE_LINES.search(line) for line in lines[start:end]):
-            raise CannotEdit("template actions on lines of their own: what they leave cannot be told", ("spec", key))
+            raise Refused("template actions on lines of their own: what they leave cannot be told", ("spec", key))
     kept = {call.name: call for call in new.calls}
     for index, call in enumerate(old.action.calls):
         if call.name not in kept:
@@ -220,7 +220,7 @@ def _of_widgets(
 ) -> Iterator[_Change]:
     """Widgets without the pages of those that show these actions. Of those that are not known it cannot be told."""
     for document in manifest.documents:
-        edits, pages, remarks = list[Edit](), list[widgets.Where](), list[str]()
+        edits, pages, remarks = list[Edit](), list[Where](), list[str]()
         failed = False
         for reference in (each for each in widgets.sliced_references(document) if "page" in each.slice):
             name = f"{reference.resource} {'/'.join(reference.target)}"
@@ -228,7 +228,7 @@ def _of_widgets(
                 try:
                     edits.append(widgets.without_page(reference, lines))
                     pages.append((*reference.where, "slice", "page"))
-                except CannotEdit as error:
+                except Refused as error:
                     remarks.append(f"{name}: {error}")
                     failed = True
             elif reference.resource != "restactions" and not widgets.shows(reference, known, set()):

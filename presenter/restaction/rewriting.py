@@ -11,9 +11,9 @@ from presenter.restaction.idioms import NAME, NAMESPACE
 from presenter.restaction.jq_parser import parse
 from presenter.restaction.jq_printer import printed, quoted
 from presenter.restaction.list_path import ALL
-from presenter.restaction.manifest import Call, Reference, RestAction
+from presenter.restaction.manifest import Call, Reference, Refused, RestAction
 from presenter.restaction.syntax import Constant, Identity, Index, Node, free_variables
-from presenter.restaction.understanding import Old, OldList, Refused
+from presenter.restaction.understanding import Old, OldList
 from presenter.restaction.values import Items, Known, Number, Order, Other, Record, Value
 
 _LONGEST_LABELS = 4096

@@ -15,7 +15,7 @@ from presenter.restaction.evaluation import Evaluation
 from presenter.restaction.idioms import NAME, keys_read, path_of
 from presenter.restaction.jq_parser import JqSyntaxError, parse
 from presenter.restaction.list_path import ALL, Listing, NotAList, listing
-from presenter.restaction.manifest import Call, RestAction, expression
+from presenter.restaction.manifest import Call, Refused, RestAction, Where, expression
 from presenter.restaction.syntax import Node, walk
 from presenter.restaction.values import (
     NULL,
@@ -37,18 +37,7 @@ from presenter.restaction.values import (
     Value,
 )
 
-Where = tuple[str | int, ...]
 _NAMESPACES = Listing("core", "v1", "namespaces")
-
-
-class Refused(Exception):
-    """The old pattern, but not to be migrated. At `where`, in the expression `text`, at `offset`."""
-
-    def __init__(self, reason: str, where: Where, text: str = "", offset: int = 0) -> None:
-        super().__init__(reason)
-        self.where = where
-        self.text = text
-        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)

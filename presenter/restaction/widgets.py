@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from presenter.restaction.line_edits import Block, CannotEdit, Edit
-from presenter.restaction.manifest import API_GROUP, Document
+from presenter.restaction.line_edits import Block, Edit
+from presenter.restaction.manifest import API_GROUP, Document, Refused, Where
 
 _WIDGETS = f"widgets.{API_GROUP}"
 _FLOW_PAGE = re.compile(r"(?P<before>[{,]\s*)(?:page|\"page\"|'page')\s*:\s*[^,}]*(?P<after>,\s*|(?=\}))")
 
-Where = tuple[str | int, ...]
 Name = tuple[str, str]
 """Namespace and name."""
 
@@ -77,18 +76,18 @@ def _namespace(document: Document, *where: str | int) -> str:
 
 
 def without_page(reference: Reference, lines: list[str]) -> Edit:
-    """The change that takes the page out. Raises CannotEdit."""
+    """The change that takes the page out. Raises Refused."""
     where, slice = (*reference.where, "slice"), reference.slice
     if not slice.fa.flow_style():
         block = Block.at(reference.document, lines, *where)
         if len(slice) == 1:
-            raise CannotEdit("a slice with nothing but a page", where)
+            raise Refused("a slice with nothing but a page", where)
         start, end = block.span("page")
         return Edit(start, end, ())
     line = slice.lc.line
     changed, count = _FLOW_PAGE.subn(_cut, lines[line])
     if count != 1:
-        raise CannotEdit("the slice is not written in one line", where)
+        raise Refused("the slice is not written in one line", where)
     return Edit(line, line + 1, (changed,))
 
 

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from presenter.api.parameters import ListParameters, parse_list_query
 from presenter.restaction.jq_parser import parse
-from presenter.restaction.manifest import Call, Reference, RestAction, expression
+from presenter.restaction.manifest import Call, Reference, Refused, RestAction, expression
 from presenter.restaction.rewriting import rewritten
-from presenter.restaction.understanding import Old, Refused, understand
+from presenter.restaction.understanding import Old, understand
 
 Json = dict[str, Any]
 FAILED = object()
@@ -113,6 +113,9 @@ SOURCES = [
     "([.things[]? | .items // [] | .[]])", "(.things | map(.items) | add)", "[.things[]?.items[]?, 1]",
     '[.things[]? | select(type == "object") | .items[]?]', "([.things[]?.items[]?] + [])", "[.things[]? | [.items[]?]]",
     "[.things[] as $list | $list.items[]]", "[.things[]?.items[]? as $t | $t]", "[.. | .items? // empty | .[]]",
+    '[.things[]? | if has("items") then .items[] else empty end]', "[.things[]? | .items | reverse | .[]]",
+    "[.things[]? | .items[:2][]]", "(.things | map(select(.items) | .items[]))",
+    "([.things[]?.items[]?] as $all | [.things[]? | $all[]])",
 ]  # fmt: skip
 TIER = '.metadata.labels["a/tier"]'
 CONDITIONS = [

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 from presenter.api.parameters import MAX_LIMIT, ListParameters
+from presenter.restaction.manifest import Where
 from presenter.restaction.rules.asking import (
     FIRST_PAGE,
     SITUATIONS,
@@ -14,7 +15,7 @@ from presenter.restaction.rules.asking import (
     Asked,
     Asking,
 )
-from presenter.restaction.rules.subject import Finding, Rule, Subject, Where
+from presenter.restaction.rules.subject import Finding, Rule, Subject
 
 _EACH_PAGE_ITS_OWN = {"limit", "cursor", "raw", "status_raw"}
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import JqError
-from presenter.restaction.manifest import expression
-from presenter.restaction.rules.subject import Finding, Rule, Subject, Where
+from presenter.restaction.manifest import Where, expression
+from presenter.restaction.rules.subject import Finding, Rule, Subject
 from presenter.restaction.rules.trees import nodes
 from presenter.restaction.syntax import Call, Comma, Constant, Definition, Iterate, Node, Pipe, Variable
 

@@ -8,10 +8,9 @@ from typing import Literal
 
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import Jq
-from presenter.restaction.manifest import Document, Manifest, RestAction, lines_of, restaction
+from presenter.restaction.manifest import Document, Manifest, RestAction, Where, lines_of, restaction
 from presenter.restaction.rules.asking import Asking, asking
 
-Where = tuple[str | int, ...]
 Level = Literal["error", "warning"]
 
 
