@@ -8,72 +8,56 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
 
-Kind = Literal["text", "bytes", "bool"]
-Field = tuple[str, "Kind | Message", Literal["", "list", "map"]]
-Message = dict[int, Field]
+Message = dict[int, "str | tuple[str, Message]"]
+"""The fields of a message by number: the name of a string, or a name and a message; `[]` behind it: a list of these.
+
+`{}`: a map of strings; `=`, `={}`: bytes, and a map of bytes; `?`: a bool.
+"""
 
 
-def _texts(*names: str) -> Message:
-    """A message whose fields, counted from 1, are all strings."""
-    return {number: (name, "text", "") for number, name in enumerate(names, start=1)}
+def _strings(*names: str) -> Message:
+    """A message whose fields, counted from 1, are strings, or as their names say."""
+    return dict(enumerate(names, start=1))
 
 
-_METADATA: Message = {
-    **_texts("name", "generateName", "namespace"),
-    5: ("uid", "text", ""),
-    6: ("resourceVersion", "text", ""),
-    11: ("labels", "text", "map"),
-    12: ("annotations", "text", "map"),
-    14: ("finalizers", "text", "list"),
+_METADATA: Message = _strings("name", "generateName", "namespace") | {
+    5: "uid",
+    6: "resourceVersion",
+    11: "labels{}",
+    12: "annotations{}",
+    14: "finalizers[]",
 }
-_OBJECT: Message = {1: ("metadata", _METADATA, "")}
-_RULE: Message = {
-    number: (name, "text", "list")
-    for number, name in enumerate(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), start=1)
-}
-_ROLE: Message = {**_OBJECT, 2: ("rules", _RULE, "list")}
+_OBJECT: Message = {1: ("metadata", _METADATA)}
+_RULE = _strings("verbs[]", "apiGroups[]", "resources[]", "resourceNames[]", "nonResourceURLs[]")
+_ROLE: Message = {**_OBJECT, 2: ("rules[]", _RULE)}
 _BINDING: Message = {
     **_OBJECT,
-    2: ("subjects", _texts("kind", "apiGroup", "name", "namespace"), "list"),
-    3: ("roleRef", _texts("apiGroup", "kind", "name"), ""),
+    2: ("subjects[]", _strings("kind", "apiGroup", "name", "namespace")),
+    3: ("roleRef", _strings("apiGroup", "kind", "name")),
 }
 _SELF_REVIEW: Message = {
-    1: ("resourceAttributes", _texts("namespace", "verb", "group", "version", "resource", "subresource", "name"), ""),
-    2: ("nonResourceAttributes", _texts("path", "verb"), ""),
+    1: ("resourceAttributes", _strings("namespace", "verb", "group", "version", "resource", "subresource", "name")),
+    2: ("nonResourceAttributes", _strings("path", "verb")),
 }
-_REVIEW: Message = {**_SELF_REVIEW, 3: ("user", "text", ""), 4: ("groups", "text", "list")}
-
 _KINDS: dict[str, Message] = {
     "ClusterRole": _ROLE,
     "ClusterRoleBinding": _BINDING,
-    "ConfigMap": {
-        **_OBJECT,
-        2: ("data", "text", "map"),
-        3: ("binaryData", "bytes", "map"),
-        4: ("immutable", "bool", ""),
-    },
-    "DeleteOptions": {2: ("preconditions", _texts("uid", "resourceVersion"), ""), 4: ("propagationPolicy", "text", "")},
-    "Namespace": {**_OBJECT, 2: ("spec", {1: ("finalizers", "text", "list")}, "")},
+    "ConfigMap": {**_OBJECT, 2: "data{}", 3: "binaryData={}", 4: "immutable?"},
+    "DeleteOptions": {2: ("preconditions", _strings("uid", "resourceVersion")), 4: "propagationPolicy"},
+    "Namespace": {**_OBJECT, 2: ("spec", _strings("finalizers[]"))},
     "Role": _ROLE,
     "RoleBinding": _BINDING,
-    "Secret": {
-        **_OBJECT,
-        2: ("data", "bytes", "map"),
-        3: ("type", "text", ""),
-        4: ("stringData", "text", "map"),
-        5: ("immutable", "bool", ""),
-    },
-    "SelfSubjectAccessReview": {**_OBJECT, 2: ("spec", _SELF_REVIEW, "")},
-    "ServiceAccount": {**_OBJECT, 4: ("automountServiceAccountToken", "bool", "")},
-    "SubjectAccessReview": {**_OBJECT, 2: ("spec", _REVIEW, "")},
+    "Secret": {**_OBJECT, 2: "data={}", 3: "type", 4: "stringData{}", 5: "immutable?"},
+    "SelfSubjectAccessReview": {**_OBJECT, 2: ("spec", _SELF_REVIEW)},
+    "ServiceAccount": {**_OBJECT, 4: "automountServiceAccountToken?"},
+    "SubjectAccessReview": {**_OBJECT, 2: ("spec", {**_SELF_REVIEW, 3: "user", 4: "groups[]"})},
 }
-
-_ENVELOPE: Message = {1: ("type", _texts("apiVersion", "kind"), ""), 2: ("raw", "bytes", "")}
+_ENVELOPE: Message = {1: ("type", _strings("apiVersion", "kind")), 2: "raw="}
 
 
 def decode(body: bytes) -> dict[str, Any] | None:
@@ -91,30 +75,31 @@ def decode(body: bytes) -> dict[str, Any] | None:
 def _message(data: memoryview, message: Message) -> dict[str, Any]:
     decoded: dict[str, Any] = {}
     for number, value in _fields(data):
-        if number not in message:
-            continue
-        name, kind, shape = message[number]
-        if shape == "map":
-            entry = _message(_bytes(value), {1: ("key", "text", ""), 2: ("value", kind, "")})
-            decoded.setdefault(name, {})[entry.get("key", "")] = entry.get("value", "")
-        elif shape == "list":
-            decoded.setdefault(name, []).append(_value(value, kind))
-        elif (single := _value(value, kind)) not in ("", {}):
+        match message.get(number, ""):
+            case "":
+                continue
+            case (str(field), dict(below)):
+                single: Any = _message(_bytes(value), below)
+            case str(field):
+                single = _single(value, field)
+        name = field.rstrip("[]{}=?")
+        if field.endswith("{}"):
+            decoded.setdefault(name, {}).update(single)
+        elif field.endswith("[]"):
+            decoded.setdefault(name, []).append(single)
+        elif single not in ("", {}):
             # Go's encoder writes empty fields too; JSON leaves them out.
             decoded[name] = single
     return decoded
 
 
-def _value(value: int | memoryview, kind: Kind | Message) -> Any:
-    if isinstance(kind, dict):
-        return _message(_bytes(value), kind)
-    match kind:
-        case "text":
-            return str(_bytes(value), "utf-8")
-        case "bytes":
-            return base64.b64encode(_bytes(value)).decode()
-        case "bool":
-            return bool(value)
+def _single(value: int | memoryview, field: str) -> Any:
+    if field.endswith("{}"):
+        entry = _message(_bytes(value), {1: "key", 2: "value=" if "=" in field else "value"})
+        return {entry.get("key", ""): entry.get("value", "")}
+    if field.endswith("?"):
+        return bool(value)
+    return base64.b64encode(_bytes(value)).decode() if field.endswith("=") else str(_bytes(value), "utf-8")
 
 
 def _bytes(value: int | memoryview) -> memoryview:
