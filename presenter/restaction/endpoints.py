@@ -8,8 +8,8 @@ import ssl
 import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 from urllib.parse import quote
 
 import aiohttp
@@ -77,10 +77,12 @@ class ClusterEndpoints:
 
     async def _described(self, reference: Reference) -> Endpoint:
         if reference.name in self._urls:
-            return self._endpoint(_Description(server_url=self._urls[reference.name]))
+            return self._endpoint({"server-url": self._urls[reference.name]})
         where = f"endpoint {reference.namespace}/{reference.name}"
         try:
-            return self._endpoint(_Description.of(await self._secret(reference)))
+            data = await self._secret(reference)
+            _check(data)
+            return self._endpoint(data)
         except (EndpointError, SendError, ValueError, ssl.SSLError) as error:
             raise EndpointError(f"{where}: {error}") from error
 
@@ -95,72 +97,52 @@ class ClusterEndpoints:
         except (ValueError, binascii.Error):
             raise EndpointError("its Secret is not one that can be read") from None  # whose text may be in the error
 
-    def _endpoint(self, description: _Description) -> Endpoint:
-        connector = aiohttp.TCPConnector(ssl=description.tls(), limit=0)
+    def _endpoint(self, data: Mapping[str, str]) -> Endpoint:
+        """What the Secret of an Endpoint describes. Raises EndpointError and ssl.SSLError."""
+        connector = aiohttp.TCPConnector(ssl=_tls(data), limit=0)
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         cookies = aiohttp.DummyCookieJar()  # an endpoint is not logged in to
         session = aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=cookies, trust_env=True)
         self._open.push_async_callback(session.close)
-        options: dict[str, Any] = {"proxy": description.proxy_url or None}
-        return Endpoint(description.server_url, session, description.authorization, options)
+        options = {"proxy": data.get("proxy-url") or None}
+        return Endpoint(data["server-url"].strip(), session, partial(_authorization, data), options)
 
 
-@dataclass(frozen=True, slots=True)
-class _Description:
-    """What the Secret of an Endpoint says; certificates and keys are PEM."""
+def _check(data: Mapping[str, str]) -> None:
+    """Raises EndpointError."""
+    if not data.get("server-url"):
+        raise EndpointError("its Secret has no server-url")
+    if not data["server-url"].startswith(("http://", "https://")):
+        raise EndpointError("its server-url must begin with http:// or https://")
+    if any(key.startswith("aws-") and value for key, value in data.items()):
+        raise EndpointError("requests signed for AWS are not made here: name another URL for it with --endpoint")
+    if data.get("token") and data.get("username"):
+        raise EndpointError("its Secret has both a token and a username: only one of them can be used")
 
-    server_url: str
-    proxy_url: str = ""
-    token: str = field(default="", repr=False)
-    username: str = ""
-    password: str = field(default="", repr=False)
-    insecure: bool = False
-    authority: str = ""
-    certificate: str = ""
-    key: str = field(default="", repr=False)
 
-    @classmethod
-    def of(cls, data: Mapping[str, str]) -> _Description:
-        """Raises EndpointError."""
-        if not data.get("server-url"):
-            raise EndpointError("its Secret has no server-url")
-        if not data["server-url"].startswith(("http://", "https://")):
-            raise EndpointError("its server-url must begin with http:// or https://")
-        if any(key.startswith("aws-") and value for key, value in data.items()):
-            raise EndpointError("requests signed for AWS are not made here: name another URL for it with --endpoint")
-        if data.get("token") and data.get("username"):
-            raise EndpointError("its Secret has both a token and a username: only one of them can be used")
-        return cls(
-            server_url=data["server-url"].strip(),
-            proxy_url=data.get("proxy-url", ""),
-            token=data.get("token", ""),
-            username=data.get("username", ""),
-            password=data.get("password", ""),
-            insecure=data.get("insecure", "").lower() in _TRUE,
-            authority=_pem(data, "certificate-authority-data"),
-            certificate=_pem(data, "client-certificate-data"),
-            key=_pem(data, "client-key-data"),
-        )
+async def _authorization(data: Mapping[str, str]) -> str | None:
+    """The Authorization header."""
+    if data.get("token"):
+        return f"Bearer {data['token']}"
+    if not data.get("username"):
+        return None
+    return "Basic " + base64.b64encode(f"{data['username']}:{data.get('password', '')}".encode()).decode()
 
-    async def authorization(self) -> str | None:
-        """The Authorization header."""
-        if self.token:
-            return f"Bearer {self.token}"
-        credentials = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        return f"Basic {credentials}" if self.username else None
 
-    def tls(self) -> ssl.SSLContext:
-        """Whom to trust, and with which certificate. Raises ssl.SSLError."""
-        context = ssl.create_default_context(cadata=self.authority or None)
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.certificate and self.key:
-            with tempfile.NamedTemporaryFile("w") as file:  # which ssl reads from nowhere else; only we can read it
-                file.write(f"{self.certificate}\n{self.key}\n")
-                file.flush()
-                context.load_cert_chain(file.name)
-        return context
+def _tls(data: Mapping[str, str]) -> ssl.SSLContext:
+    """Whom to trust, and with which certificate. Raises EndpointError and ssl.SSLError."""
+    names = ("certificate-authority-data", "client-certificate-data", "client-key-data")
+    authority, certificate, key = (_pem(data, name) for name in names)
+    context = ssl.create_default_context(cadata=authority or None)
+    if data.get("insecure", "").lower() in _TRUE:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate and key:
+        with tempfile.NamedTemporaryFile("w") as file:  # which ssl reads from nowhere else; only we can read it
+            file.write(f"{certificate}\n{key}\n")
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
 
 
 def _pem(data: Mapping[str, str], key: str) -> str:

@@ -6,9 +6,8 @@ from typing import Any
 
 from presenter.apimachinery import errors, validation
 from presenter.sandbox import discovery, negotiation
-from presenter.sandbox.api_request import ApiRequest
+from presenter.sandbox.api_request import Answer, ApiRequest, Incoming
 from presenter.sandbox.cluster import Cluster
-from presenter.sandbox.exchange import Answer, Incoming
 from presenter.sandbox.objects import Manifest, encode
 from presenter.sandbox.rbac import Access, Policy, User
 

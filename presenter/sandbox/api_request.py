@@ -1,4 +1,4 @@
-"""What a request asks for, read from its method, path and query; and the log of what was asked."""
+"""Requests: what they ask for, read from method, path and query, and bring; their answers; the log of them."""
 
 from __future__ import annotations
 
@@ -71,6 +71,27 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> ApiRequest:
     elif verb == "delete" and not name:
         verb = "deletecollection"
     return ApiRequest(method, path, verb, dict(query), group, version, namespace, resource, name, subresource)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete HTTP response."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """The parts of an HTTP request that carry the object."""
+
+    body: bytes
+    content_type: str
+    accept: str
+    user_agent: str
+    known_tag: str
 
 
 class Requests:

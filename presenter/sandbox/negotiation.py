@@ -13,7 +13,7 @@ from presenter.apimachinery.negotiation import JSON, YAML
 from presenter.apimachinery.status import StatusDetails, failure
 from presenter.apimachinery.tables import Table, TableConvertor
 from presenter.sandbox import patches, protobuf
-from presenter.sandbox.exchange import Answer
+from presenter.sandbox.api_request import Answer
 from presenter.sandbox.forms import Converted, Form, Plain
 from presenter.sandbox.objects import Manifest, decode
 from presenter.sandbox.registry import Definition, Version

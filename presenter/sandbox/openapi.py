@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from presenter.apimachinery import errors
-from presenter.sandbox.exchange import Answer
+from presenter.sandbox.api_request import Answer
 from presenter.sandbox.objects import encode
 from presenter.sandbox.registry import Definition, Registry, Version
 

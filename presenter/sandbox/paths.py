@@ -17,8 +17,7 @@ from presenter.apimachinery.discovery import (
     etag,
 )
 from presenter.sandbox import discovery, openapi
-from presenter.sandbox.api_request import ApiRequest
-from presenter.sandbox.exchange import Answer, Incoming
+from presenter.sandbox.api_request import Answer, ApiRequest, Incoming
 from presenter.sandbox.objects import encode
 from presenter.sandbox.registry import PageNotFound, Registry
 

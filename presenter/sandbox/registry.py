@@ -11,6 +11,8 @@ from presenter.apimachinery import errors
 from presenter.apimachinery.discovery import version_priority
 from presenter.apimachinery.tables import AGE, Column
 
+_COLUMN = ("name", "type", "format", "description", "priority")
+
 
 class PageNotFound(Exception):
     """404 as plain text: what kube-apiserver says of paths that none of its own types is at."""
@@ -99,20 +101,13 @@ def from_crd(crd: dict[str, Any]) -> Definition:
 
 def _crd_version(version: dict[str, Any]) -> Version:
     subresources = version.get("subresources") or {}
-    columns = tuple(
-        Column(
-            name=column["name"],
-            type=column["type"],
-            json_path=column["jsonPath"],
-            format=column.get("format", ""),
-            description=column.get("description", ""),
-            priority=column.get("priority", 0),
-        )
+    columns = [
+        Column(json_path=column["jsonPath"], **{key: column[key] for key in _COLUMN if key in column})
         for column in version.get("additionalPrinterColumns", ())
-    )
+    ]
     return Version(
         name=version["name"],
-        columns=columns or (AGE,),
+        columns=tuple(columns) or (AGE,),
         status="status" in subresources,
         schema=(version.get("schema") or {}).get("openAPIV3Schema"),
     )

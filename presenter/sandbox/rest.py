@@ -7,10 +7,9 @@ from collections.abc import Callable
 from presenter.apimachinery import errors, validation
 from presenter.apimachinery.list_options import ListOptions
 from presenter.apimachinery.status import ListMeta, StatusDetails, success
-from presenter.sandbox import listing, negotiation, patches, scale
-from presenter.sandbox.api_request import ApiRequest
+from presenter.sandbox import listing, negotiation, patches
+from presenter.sandbox.api_request import Answer, ApiRequest, Incoming
 from presenter.sandbox.cluster import Cluster, Write
-from presenter.sandbox.exchange import Answer, Incoming
 from presenter.sandbox.objects import Entry, Manifest, encode, entry_of
 from presenter.sandbox.registry import Definition, Version
 
@@ -120,7 +119,7 @@ class Rest:
     def _scale(self) -> Answer:
         entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
         before = entry.manifest(self._definition.api_version(self._version.name), self._definition.kind)
-        shown = scale.of(before)
+        shown = _scale_of(before)
         match self._asked.verb:
             case "get":
                 return Answer(encode(shown))
@@ -131,9 +130,10 @@ class Rest:
                 wanted = patches.json_patch(shown, patch) if media == patches.JSON else patches.merge(shown, patch)
             case _:
                 raise errors.method_not_allowed()
-        write = self._write(part="main")
-        after = self._change(lambda before: scale.applied(before, wanted), write)
-        return Answer(encode(scale.of(after)))
+        replicas = (wanted.get("spec") or {}).get("replicas", 0)
+        scaled = {"spec": {**(before.get("spec") or {}), "replicas": replicas}}
+        after = self._change(lambda before: {**before, **scaled}, self._write(part="main"))
+        return Answer(encode(_scale_of(after)))
 
     # Inner parts
 
@@ -210,3 +210,20 @@ def resolve(cluster: Cluster, asked: ApiRequest) -> tuple[Definition, Version]:
 
 def _subresources(version: Version) -> list[str]:
     return [name for name in ("status", "scale") if getattr(version, name)]
+
+
+def _scale_of(manifest: Manifest) -> Manifest:
+    """The scale subresource of a workload, an autoscaling/v1 Scale."""
+    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
+    labels = (spec.get("selector") or {}).get("matchLabels") or {}
+    shown = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in shown},
+        "spec": {"replicas": spec.get("replicas", 1)},
+        "status": {
+            "replicas": (manifest.get("status") or {}).get("replicas", 0),
+            "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
+        },
+    }

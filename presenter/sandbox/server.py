@@ -13,9 +13,8 @@ from aiohttp import web
 
 from presenter.apimachinery import errors
 from presenter.sandbox import access_reviews, api_request, discovery, listing, paths, rbac, streaming
-from presenter.sandbox.api_request import ApiRequest, Requests
+from presenter.sandbox.api_request import Answer, ApiRequest, Incoming, Requests
 from presenter.sandbox.cluster import Cluster
-from presenter.sandbox.exchange import Answer, Incoming
 from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery, refusal
 from presenter.sandbox.rbac import Access, Policy, User
 from presenter.sandbox.registry import PageNotFound
