@@ -21,8 +21,8 @@ from presenter.restaction.paging import length, pages
 from presenter.restaction.resolve import Options, services
 from presenter.restaction.resolver import Problem, Request, Resolved, Services, resolve
 
-_TOLD = 3
-LOOKS = 4
+_SHOWN_PROBLEMS = 3
+ATTEMPTS = 4
 """How often two RESTActions are resolved at most."""
 
 
@@ -92,10 +92,10 @@ def run(old: RestAction, new: RestAction, options: Options, *, per_page: int | N
                 return await report(old, new, options.context, of, per_page, bar)
 
     found = asyncio.run(comparing())
-    for problem in list(problems)[:_TOLD]:
+    for problem in list(problems)[:_SHOWN_PROBLEMS]:
         errors.print(_printable(f"warning: {problem}"))
-    if len(problems) > _TOLD:
-        errors.print(f"warning: and {len(problems) - _TOLD} more like these")
+    if len(problems) > _SHOWN_PROBLEMS:
+        errors.print(f"warning: and {len(problems) - _SHOWN_PROBLEMS} more like these")
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(_as_json(found))).decode())
     else:
@@ -111,9 +111,9 @@ async def report(
     per_page: int | None,
     bar: Progress | None = None,
 ) -> Report:
-    """Resolve both until nothing differs, or something does for the second time; at most `LOOKS` times."""
+    """Resolve both until nothing differs, or something does for the second time; at most `ATTEMPTS` times."""
     seen: list[Difference] = []
-    for _ in range(LOOKS):
+    for _ in range(ATTEMPTS):
         before = await walk(old, context, of, per_page, bar, "old")
         after = await walk(new, context, of, per_page, bar, "new")
         comparison = _compared(before, after)

@@ -48,6 +48,12 @@ from presenter.restaction.values import (
 )
 
 _FALSE = Known.of(False)
+_SLICE: dict[str, Value] = {
+    "page": values.PAGE,
+    "perPage": values.PER_PAGE,
+    "offset": values.OFFSET,
+    "cursor": Known.of(""),
+}
 _COMPARISONS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 
 
@@ -100,18 +106,13 @@ class Evaluation:
             case Operation(operator, left, right):
                 value = self.of(right, dot)  # the first that jq looks at
                 return value if isinstance(value, Nothing) else _operation(node, operator, self.of(left, dot), value)
-            case Index(target, key):
-                value = self.of(target, dot)
+            case Index() | Iterate():
+                value = self.of(node.target, dot)
                 if isinstance(value, Each):
                     return self._for_each(replace(node, target=Identity()), value)
-                return self._indexed(node, value, self.of(key, dot))
+                return _iterated(node, value) if isinstance(node, Iterate) else self._indexed(node, value, dot)
             case syntax.Slice(target, low, high):
                 return _sliced(node, self.of(target, dot), *(self.of(at, dot) if at else NULL for at in (low, high)))
-            case Iterate(target):
-                value = self.of(target, dot)
-                if isinstance(value, Each):
-                    return self._for_each(replace(node, target=Identity()), value)
-                return _iterated(node, value)
             case syntax.Definition(name, (), body, rest) if _is_simple(name, body, rest):
                 return self.of(syntax.replaced(rest, Call(name), body), dot)
             case Call(name, arguments):
@@ -192,21 +193,15 @@ class Evaluation:
             raise Unrecognised(node, f"${name} is not known here")
         return self._names[name]
 
-    def _indexed(self, node: Index, target: Value, key: Value) -> Value:
-        match target, key:
+    def _indexed(self, node: Index, target: Value, dot: Value) -> Value:
+        match target, self.of(node.key, dot):
             case Context(), Known(str() as name):
                 other = Other(Index(Identity(), Constant(name), span=node.span))
                 return self.slice if name == "slice" else self.results.get(name, other)
             case Other(inner), Known(str() as name):
                 return Other(Index(inner, Constant(name), span=node.span))
             case values.Slice(), Known(str() as name):
-                numbers: dict[str, Value] = {
-                    "page": values.PAGE,
-                    "perPage": values.PER_PAGE,
-                    "offset": values.OFFSET,
-                    "cursor": Known.of(""),
-                }
-                return numbers.get(name, NULL)
+                return _SLICE.get(name, NULL)
             case List(call), Known("items"):
                 return Items(call)
             case Record(entries), Known(str() as name):
@@ -311,7 +306,7 @@ class Evaluation:
             case List() if key == "items":
                 return True
             case values.Slice():
-                return key in ("page", "perPage", "offset", "cursor")
+                return key in _SLICE
         raise Unrecognised(node, "whether it has this key cannot be told")
 
 

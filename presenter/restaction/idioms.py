@@ -130,10 +130,17 @@ def gives_one(node: Node) -> bool:
             return True
         case Call(name, arguments):
             return name in _ONE or (name in _ONE_FOR_EACH_ARGUMENT and all(map(gives_one, arguments)))
-        case syntax.Text() | syntax.Object() | Index() | Operation() | Pipe() | syntax.Slice() | syntax.Negation():
-            return all(gives_one(child) for child in node.children())
-        case syntax.Condition():
-            return all(gives_one(child) for child in node.children())
+        case (
+            syntax.Text()
+            | syntax.Object()
+            | Index()
+            | Operation()
+            | Pipe()
+            | syntax.Slice()
+            | syntax.Negation()
+            | syntax.Condition()
+        ):
+            return all(map(gives_one, node.children()))
     return False
 
 

@@ -37,7 +37,7 @@ class Endpoint:
 
     url: str
     session: aiohttp.ClientSession
-    authorization: Callable[[], Awaitable[str | None]] = _nobody
+    authorization: Callable[[], Awaitable[str | None]] = field(default=_nobody, repr=False)  # it holds secrets
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, path: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from presenter.restaction.compare import LOOKS, Report, report
+from presenter.restaction.compare import ATTEMPTS, Report, report
 from presenter.restaction.differences import Difference, compare, times_in
 from presenter.restaction.resolver import Problem, Request
 from tests.e2e.processes import Process
@@ -196,7 +196,7 @@ async def test_what_never_stands_still_is_said_to_change(world: World) -> None:
     services = replace(await world.services(), observe=observe)
     found = await report(action(OLD, filter=ALL), action(NEW, filter=ALL), {}, services, None)
     assert (found.equivalent, found.changed) == (False, True)
-    assert len(world.foreign.asked) == 2 * LOOKS
+    assert len(world.foreign.asked) == 2 * ATTEMPTS
 
 
 async def test_a_call_that_fails_is_no_result(world: World) -> None:

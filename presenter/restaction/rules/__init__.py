@@ -1,6 +1,6 @@
 """What `lint` knows to go wrong: one small function for each thing.
 
-`calls`, `filters`, `programs` and `widgets` are the rules; `subject` is what they look at. `asking` finds out what
+`calls`, `filters`, `programs` and `widgets` are the rules; `subject` is what they look at. `queries` finds out what
 calls ask for, by evaluation; `trees` tell what can be told of a program by reading it.
 """
 

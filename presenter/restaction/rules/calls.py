@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 
 from presenter.api.parameters import MAX_LIMIT, ListParameters
 from presenter.restaction.manifest import Where
-from presenter.restaction.rules.asking import (
+from presenter.restaction.rules.queries import (
     FIRST_PAGE,
     SITUATIONS,
     TOO_LARGE,
     WITHOUT_SLICE,
-    Asked,
-    Asking,
+    CallQueries,
+    Query,
 )
 from presenter.restaction.rules.subject import Finding, Rule, Subject
 
@@ -22,11 +22,11 @@ _UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")
 _NULL_IS_NOT_EMPTY = 'null is not "": test (.slice.cursor // "") != "" and (.slice.perPage // "") != ""'
 
 
-def _path(call: Asking) -> Where:
+def _path(call: CallQueries) -> Where:
     return ("spec", "api", call.index, "path")
 
 
-def _call(call: Asking) -> Where:
+def _call(call: CallQueries) -> Where:
     return ("spec", "api", call.index, "name")
 
 
@@ -53,7 +53,7 @@ async def wrong_verb(subject: Subject) -> AsyncIterator[Finding]:
     """A query string is read with GET; a POST has its parameters in the body, which is not looked at here."""
     for call in subject.calls:
         verb = call.call.verb.upper()
-        if verb not in ("GET", "POST") or (verb == "POST" and any("?" in asked.url for asked in call.asked)):
+        if verb not in ("GET", "POST") or (verb == "POST" and any("?" in query.url for query in call.queries)):
             where = ("spec", "api", call.index, "verb")
             what = f"{call.call.name} is a {verb} with a query string"
             yield subject.finding("wrong-verb", "error", where, what, "use GET")
@@ -76,21 +76,21 @@ async def bad_parameter(subject: Subject) -> AsyncIterator[Finding]:
     """What the service answers with 400, in the service's own words."""
     for call in subject.calls:
         told = set()
-        for asked in call.asked:
-            for part, problem in asked.problems.items():
-                if problem not in told and asked.situation != TOO_LARGE:  # which a widget has to ask for first
+        for query in call.queries:
+            for part, problem in query.problems.items():
+                if problem not in told and query.situation != TOO_LARGE:  # which a widget has to ask for first
                     told.add(problem)
                     what, _, remedy = problem.partition(": ")
                     near = (part, part.partition("=")[0] + "=") if part else ()
                     yield subject.finding(
-                        "bad-parameter", "error", _path(call), f"{what}, {asked.situation}", remedy, *near
+                        "bad-parameter", "error", _path(call), f"{what}, {query.situation}", remedy, *near
                     )
 
 
 async def unsendable(subject: Subject) -> AsyncIterator[Finding]:
     """A path is sent as it is: what is behind a space or # gets lost, and control characters are refused."""
     for call in subject.calls:
-        found = next((bad for asked in call.asked if (bad := _UNSENDABLE.search(asked.url))), None)
+        found = next((bad for query in call.queries if (bad := _UNSENDABLE.search(query.url))), None)
         if found:
             what = f"the path has {found[0]!r} in it, and nothing is escaped when it is sent"
             remedy = "write >- instead of >" if found[0] == "\n" else f"write it as %{ord(found[0]):02X}"
@@ -100,7 +100,7 @@ async def unsendable(subject: Subject) -> AsyncIterator[Finding]:
 async def namespace_forgotten(subject: Subject) -> AsyncIterator[Finding]:
     """The parameter has a default which few expect."""
     for call in subject.calls:
-        if any(asked.given and not asked.given.get("namespace") for asked in call.asked):
+        if any(query.given and not query.given.get("namespace") for query in call.queries):
             what = f"{call.call.name} names no namespace, which means the namespace default"
             remedy = "add namespace=* for all that the user may see, or namespace=default"
             yield subject.finding("namespace-forgotten", "warning", _path(call), what, remedy, "/resources?")
@@ -109,9 +109,9 @@ async def namespace_forgotten(subject: Subject) -> AsyncIterator[Finding]:
 async def null_limit(subject: Subject) -> AsyncIterator[Finding]:
     """jq makes `null` of what is not there, and holds it for different from ""."""
     for call in subject.calls:
-        asked = next((asked for asked in call.asked if asked.given.get("limit") == "null"), None)
-        if asked:
-            what = f"limit=null {asked.situation}, which is taken for {MAX_LIMIT}"
+        query = next((query for query in call.queries if query.given.get("limit") == "null"), None)
+        if query:
+            what = f"limit=null {query.situation}, which is taken for {MAX_LIMIT}"
             yield subject.finding("null-limit", "warning", _path(call), what, _NULL_IS_NOT_EMPTY, "limit=")
 
 
@@ -136,7 +136,7 @@ async def cursor_of_another_call(subject: Subject) -> AsyncIterator[Finding]:
             yield subject.finding("cursor-of-another-call", "error", _path(call), what, remedy, "cursor=")
 
 
-def _different(first: Asked | None, second: Asked | None) -> str:
+def _different(first: Query | None, second: Query | None) -> str:
     """The parameters a cursor is bound to in which two requests differ, as far as that can be told."""
     if not first or not second or first.parameters is None or second.parameters is None:
         return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import JqError
-from presenter.restaction.rules.asking import CURSOR, SECOND_PAGE, SITUATIONS, Asking
+from presenter.restaction.rules.queries import CURSOR, SECOND_PAGE, SITUATIONS, CallQueries
 from presenter.restaction.rules.subject import Finding, Rule, Subject
 from presenter.restaction.rules.trees import fields_read, slice_fields_read
 
@@ -23,7 +23,7 @@ async def raw_missing(subject: Subject) -> AsyncIterator[Finding]:
     for name in sorted(read & _DOCUMENTS):
         for call in subject.calls:
             lacking = next(
-                (asked for asked in call.asked if asked.given and asked.given.get(name, "") in ("", "false")), None
+                (query for query in call.queries if query.given and query.given.get(name, "") in ("", "false")), None
             )
             if lacking and not lacking.problems and await _is_used(subject, call, name):
                 what = f"the filter reads .{name} of {call.call.name}, which does not ask for it {lacking.situation}"
@@ -55,13 +55,13 @@ async def page_beside_cursor(subject: Subject) -> AsyncIterator[Finding]:
         yield subject.finding("page-beside-cursor", "error", _FILTER, what, "take all .items", f".{min(read)}")
 
 
-async def _is_used(subject: Subject, call: Asking, name: str) -> bool:
+async def _is_used(subject: Subject, call: CallQueries, name: str) -> bool:
     """Whether the result is another one without the document; of a single call, whether that cannot be told."""
     whole = await _result(subject, call)
     return len(subject.calls) == 1 if whole is None else whole != await _result(subject, call, name)
 
 
-async def _result(subject: Subject, call: Asking, without: str = "") -> list[Any] | None:
+async def _result(subject: Subject, call: CallQueries, without: str = "") -> list[Any] | None:
     """What the filters make of answers with one object, None when they fail on this."""
     try:
         context = await _context(subject, call, without)
@@ -70,7 +70,7 @@ async def _result(subject: Subject, call: Asking, without: str = "") -> list[Any
         return None
 
 
-async def _context(subject: Subject, call: Asking, without: str) -> dict[str, Any]:
+async def _context(subject: Subject, call: CallQueries, without: str) -> dict[str, Any]:
     """What the filter is given for the second page, with one object in each answer; of one call without a document."""
     of_slice = {"slice": SITUATIONS[SECOND_PAGE]}
     context: dict[str, Any] = dict(of_slice)
@@ -82,8 +82,8 @@ async def _context(subject: Subject, call: Asking, without: str) -> dict[str, An
     return context
 
 
-def _answer(call: Asking, without: str) -> dict[str, Any]:
-    labels = next((asked.parameters.labels for asked in call.asked if asked.parameters), None)
+def _answer(call: CallQueries, without: str) -> dict[str, Any]:
+    labels = next((query.parameters.labels for query in call.queries if query.parameters), None)
     metadata = {"name": "one", "namespace": "default", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
     item: dict[str, Any] = dict(metadata)
     item["raw"] = {"metadata": metadata | {"labels": labels or {}}, "spec": {}, "status": {}}

@@ -9,7 +9,7 @@ from typing import Literal
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import Jq
 from presenter.restaction.manifest import Document, Manifest, RestAction, Where, lines_of, restaction
-from presenter.restaction.rules.asking import Asking, asking
+from presenter.restaction.rules.queries import CallQueries, queries_of
 
 Level = Literal["error", "warning"]
 
@@ -38,13 +38,13 @@ class Subject:
     document: Document
     action: RestAction
     jq: Jq
-    calls: tuple[Asking, ...]
+    calls: tuple[CallQueries, ...]
 
     @classmethod
     async def of(cls, manifest: Manifest, document: Document, jq: Jq) -> Subject:
         """Raises ManifestError when it is no RESTAction that could be resolved."""
         action = restaction(document)
-        found = [await asking(jq, index, call) for index, call in enumerate(action.calls)]
+        found = [await queries_of(jq, index, call) for index, call in enumerate(action.calls)]
         return cls(manifest, document, action, jq, tuple(each for each in found if each.to_presenter))
 
     @property

@@ -39,7 +39,7 @@ _OPEN = re.compile("[\ue000-\uf8ff\U000f0000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Query:
     """One URL, in one situation, with placeholders for what is not known.
 
     `problems`: which part of it the service refuses, and why; "" is the whole of it. `parameters`: what it understands,
@@ -54,23 +54,23 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class CallQueries:
     """A call, the `index`th of its RESTAction: what it asks for in each situation, and where it does not know how."""
 
     index: int
     call: Call
-    asked: tuple[Asked, ...]
+    queries: tuple[Query, ...]
     failures: Mapping[str, str]
 
     @property
     def to_presenter(self) -> bool:
         """Whether it goes to this service."""
-        if self.asked:
-            return any(_PRESENTER.match(asked.url) for asked in self.asked)
+        if self.queries:
+            return any(_PRESENTER.match(query.url) for query in self.queries)
         return "/resources?" in self.call.path
 
     @property
-    def behind_cursor(self) -> Asked | None:
+    def behind_cursor(self) -> Query | None:
         """What it asks for to get the page behind a cursor, None when it takes no notice of one."""
         second = self.when(SECOND_PAGE)
         return second if second and "cursor" in second.given else None
@@ -86,18 +86,18 @@ class Asking:
         """Whether nothing but the slice decides what it asks for, so that a failure is one."""
         return fields_read(expression(Mask(self.call.path).text) or "") <= _SLICE
 
-    def when(self, situation: str) -> Asked | None:
+    def when(self, situation: str) -> Query | None:
         """What it asks for in one situation."""
-        return next((asked for asked in self.asked if asked.situation == situation), None)
+        return next((query for query in self.queries if query.situation == situation), None)
 
 
-async def asking(jq: Jq, index: int, call: Call) -> Asking:
+async def queries_of(jq: Jq, index: int, call: Call) -> CallQueries:
     """Find out what a call asks for."""
     mask = Mask(call.path)
     program = expression(mask.text)
-    asked, failures = [], {}
+    queries, failures = [], {}
     if program is not None and not await _compiles(jq, program):
-        return Asking(index, call, (), {})
+        return CallQueries(index, call, (), {})
     for situation, context in _contexts(call, program or ""):
         try:
             url = mask.text if program is None else await _url(jq, program, context)
@@ -105,8 +105,8 @@ async def asking(jq: Jq, index: int, call: Call) -> Asking:
             failures[situation] = error.problem
         else:
             reads_query = call.verb.upper() == "GET"
-            asked.append(_understood(situation, url) if reads_query else Asked(situation, url, {}, None, {}))
-    return Asking(index, call, tuple(asked), failures)
+            queries.append(_understood(situation, url) if reads_query else Query(situation, url, {}, None, {}))
+    return CallQueries(index, call, tuple(queries), failures)
 
 
 def _contexts(call: Call, program: str) -> Iterator[tuple[str, Any]]:
@@ -137,7 +137,7 @@ async def _url(jq: Jq, program: str, context: Any) -> str:
             raise JqError(program, f"gives {len(outputs)} values instead of one")
 
 
-def _understood(situation: str, url: str) -> Asked:
+def _understood(situation: str, url: str) -> Query:
     """As the service would read it. What is not known is left out, and thought to be right."""
     pieces = [piece for piece in url.partition("?")[2].partition("#")[0].split("&") if piece]
     given = {name: value for name, _, value in (piece.partition("=") for piece in pieces)}
@@ -149,7 +149,7 @@ def _understood(situation: str, url: str) -> Asked:
     if not problems and (problem := _problem(query)):
         problems[""] = problem
     parameters = None if problems else parse_list_query(query.encode())
-    return Asked(situation, url, given, parameters, problems)
+    return Query(situation, url, given, parameters, problems)
 
 
 def _alone(piece: str) -> str:
