@@ -100,22 +100,18 @@ def _compare_lists(
         comparison.differences.append(Difference("objects", path, *sides))
     elif before != after:
         _compare_order(comparison, path, old, new, times)
-    if named:
-        _compare_objects(comparison, path, dict(zip(before, old, strict=True)), dict(zip(after, new, strict=True)))
-
-
-def _compare_objects(comparison: Comparison, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    for index, (name, item) in enumerate(old.items()):
-        if name in new and not _same(item, new[name]):
-            comparison.differences.append(_first_difference(f"{path}[{index}]", item, new[name]))
-            return
+    there = dict(zip(after, new, strict=True)) if named else {}
+    for index, (name, item) in enumerate(zip(before, old, strict=True)):
+        if name in there and not _same(item, there[name]):
+            comparison.differences.append(_first_difference(f"{path}[{index}]", item, there[name]))
+            break
 
 
 def _compare_order(
     comparison: Comparison, path: str, old: Sequence[Any], new: Sequence[Any], times: Mapping[str, str]
 ) -> None:
-    for key, value in {"creationTimestamp": lambda item: _created(item, times), "name": _called}.items():
-        before, after = ([value(item) for item in items] for items in (old, new))
+    for key in ("creationTimestamp", "name"):
+        before, after = ([_sorted_by(key, item, times) for item in items] for items in (old, new))
         if before == after and _is_sorted(before):
             comparison.ties[path] = key
             return
@@ -177,14 +173,11 @@ def _have_names(items: Sequence[Any]) -> bool:
     return len(names) == len(items)
 
 
-def _created(item: Any, times: Mapping[str, str]) -> Any:
+def _sorted_by(key: str, item: Any, times: Mapping[str, str]) -> Any:
+    """What an object may have been sorted by; of one that was stripped of its creationTimestamp, that of `times`."""
     metadata = _metadata(item)
-    known = (times[key] for key in _keys(metadata) if key in times)
-    return metadata.get("creationTimestamp") or next(known, None)
-
-
-def _called(item: Any) -> Any:
-    return _metadata(item).get("name")
+    known = (times[each] for each in _keys(metadata) if each in times) if key == "creationTimestamp" else ()
+    return metadata.get(key) or next(iter(known), None)
 
 
 def _label(item: Any) -> str:

@@ -31,7 +31,7 @@ class Endpoints(Protocol):
     """Finds the endpoint of a call."""
 
     async def of(self, reference: Reference | None) -> Endpoint:
-        """That of a reference; without one the cluster's API server. Raises EndpointError."""
+        """The endpoint of a reference; without one the cluster's API server. Raises EndpointError."""
 
 
 class _Secret(msgspec.Struct):
@@ -58,7 +58,7 @@ class ClusterEndpoints:
         await self._open.aclose()
 
     async def of(self, reference: Reference | None) -> Endpoint:
-        """That of a reference; without one the cluster's API server. Raises EndpointError."""
+        """The endpoint of a reference; without one the cluster's API server. Raises EndpointError."""
         if reference is None:
             return await self._api_server()
         if reference not in self._known:
@@ -109,7 +109,7 @@ class ClusterEndpoints:
 
 
 def _check(data: Mapping[str, str]) -> None:
-    """Raises EndpointError."""
+    """Check that the Secret of an Endpoint can be used. Raises EndpointError."""
     if not data.get("server-url"):
         raise EndpointError("its Secret has no server-url")
     if not data["server-url"].startswith(("http://", "https://")):
@@ -130,7 +130,7 @@ async def _authorization(data: Mapping[str, str]) -> str | None:
 
 
 def _tls(data: Mapping[str, str]) -> ssl.SSLContext:
-    """Whom to trust, and with which certificate. Raises EndpointError and ssl.SSLError."""
+    """The authority to trust, and the certificate to show. Raises EndpointError and ssl.SSLError."""
     names = ("certificate-authority-data", "client-certificate-data", "client-key-data")
     authority, certificate, key = (_pem(data, name) for name in names)
     context = ssl.create_default_context(cadata=authority or None)

@@ -44,7 +44,7 @@ class Mask:
         return _PLACEHOLDER.sub(self._shown, text)
 
     def _hidden(self, action: str, start: int, alone: set[int]) -> str:
-        """Line by line, since lines must stay where they are."""
+        """An action masked line by line, since lines must stay where they are."""
         hidden = []
         for line in action.splitlines(keepends=True):
             part = line.strip()

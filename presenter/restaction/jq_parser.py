@@ -1,4 +1,4 @@
-"""jq text into a tree. What is jq but not known here is refused, never guessed."""
+"""The parser of jq: text into a tree. What is jq but not known here is refused, never guessed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _explained(text: str, error: UnexpectedInput) -> JqSyntaxError:
 
 @v_args(inline=True, meta=True)
 class _ToNodes(Transformer[Token, Node]):
-    """Called for each rule when its end is found, with what its parts have become."""
+    """The node of each rule of the grammar, made of what its parts have become."""
 
     def __default__(self, rule: str, parts: list[Any], meta: Meta) -> Node:
         """Rules whose parts are the fields of the node that they are named for; names are without their `$`."""

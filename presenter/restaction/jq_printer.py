@@ -1,4 +1,4 @@
-"""Trees as jq text again, in one line."""
+"""The printer of jq: trees as text again, in one line."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def applied(text: str, edits: Iterable[Edit]) -> str:
 
 
 def check_is_block(node: Any, where: Where) -> None:
-    """Raises Refused for what is written in braces or brackets."""
+    """Refuse what is written in braces or brackets. Raises Refused."""
     if isinstance(node, CommentedMap | CommentedSeq) and node.fa.flow_style():
         raise Refused(
             "it is written as JSON is: only lines of block style can be changed, as `kubectl get -o yaml` prints them",

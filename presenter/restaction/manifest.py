@@ -70,7 +70,7 @@ class Call:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All of it that is an expression, or may hold one."""
+        """The texts that are an expression, or may hold one."""
         return tuple(filter(None, (self.path, self.payload, self.filter, self.iterator, *self.headers)))
 
 
@@ -165,7 +165,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path | str) -> Manifest:
-        """From a file, `-` is standard input. Raises ManifestError."""
+        """The manifest in a file, `-` is standard input. Raises ManifestError."""
         if str(path) == "-" and sys.stdin is None:
             raise ManifestError("<stdin>: cannot be read: it is closed")
         name, read = ("<stdin>", sys.stdin.buffer.read) if str(path) == "-" else (str(path), Path(path).read_bytes)
@@ -178,7 +178,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str, path: str = "<stdin>") -> Manifest:
-        """From text, which may be a Helm template or JSON. Raises ManifestError."""
+        """The manifest in a text, which may be a Helm template or JSON. Raises ManifestError."""
         try:
             mask = helm.Mask(text)
             nodes = [each for node in YAML(typ="rt").load_all(mask.text) for each in _with_items(node)]

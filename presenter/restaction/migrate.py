@@ -77,7 +77,7 @@ def _diff(manifest: Manifest, text: str) -> Iterator[str]:
 
 
 def _write_below(directory: Path, changes: Iterable[tuple[_File, Migrated]]) -> None:
-    """All of them, or none when one of them is there already."""
+    """Write files below a directory: all, or none when one is there already. Raises ConfigError."""
     texts: dict[Path, str] = {}
     for file, result in changes:
         target = directory / file.below

@@ -86,7 +86,7 @@ class _Change:
 
 
 def migrated(manifests: Sequence[Manifest], endpoint: Reference | None = None) -> list[Migrated]:
-    """All of these, which may refer to each other. `endpoint`: where the presenter is; None: in their own namespace."""
+    """Manifests, which may refer to each other, migrated. `endpoint`: the presenter's; None: in their own namespace."""
     lines = [lines_of(manifest.documents[0].mask.text) if manifest.documents else [] for manifest in manifests]
     changes = [
         [_of_action(document, text, endpoint) for document in manifest.restactions()]

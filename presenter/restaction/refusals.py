@@ -26,7 +26,7 @@ _REASONS: dict[int, str] = {
     HTTPStatus.NOT_IMPLEMENTED: "Invalid",
     HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
 }
-"""Those that snowplow takes for failures when their body says nothing of it."""
+"""The reasons of the statuses that snowplow takes for failures when their body says nothing of it."""
 
 
 class _Status(msgspec.Struct, omit_defaults=True):

@@ -31,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """As whom, where and with what to resolve. `account`: the cluster is not given the token."""
+    """The user, cluster, endpoints and context to resolve with. `account`: the cluster is not given the token."""
 
     token: str | None = field(default=None, repr=False)
     account: bool = False
@@ -48,7 +48,7 @@ class Options:
         endpoints: Iterable[str] | None,
         values: Iterable[str] | None,
     ) -> Options:
-        """From options of the command line. Raises ConfigError."""
+        """The options of the command line, checked. Raises ConfigError."""
         if token == "":
             raise ConfigError("--token is empty: it must be a token, or be left out")
         settings = Settings.from_environment()

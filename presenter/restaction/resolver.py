@@ -269,7 +269,7 @@ def _shown(value: Any) -> str:
 
 
 def _drop_managed_fields(value: Any) -> None:
-    """In place, wherever they are; without recursion, for an answer may be nested as deep as it likes."""
+    """Delete managedFields wherever they are; without recursion, for an answer may be nested to any depth."""
     left = [value]
     while left:
         match left.pop():

@@ -1,4 +1,4 @@
-"""The old pattern: RESTActions that list with the Kubernetes API and filter, sort and page in jq. What do they do?
+"""What old RESTActions do: those that list with the Kubernetes API, and filter, sort and page in jq.
 
 The filter is evaluated on symbols for every case there may be: with and without a slice, and with none, one and several
 answers of each call. Only what comes out the same is understood.
@@ -105,7 +105,8 @@ def _understood(action: RestAction) -> Old | None:
         found = gaining
     places = {call.name: index for index, call in enumerate(action.calls)}
     for candidate in found:
-        _check_listed(candidate)
+        if (candidate.listing.group, candidate.listing.resource) == ("core", "secrets"):
+            raise Refused("the presenter keeps no values of Secrets", ("spec", "api", candidate.index, "path"))
         for name in filter(None, (candidate.call.name, candidate.source)):
             _check_request(action.calls[places[name]], ("spec", "api", places[name]))
     _check_others(action, old)
@@ -174,7 +175,7 @@ def _listing(call: Call, index: int) -> Listing | None:
 
 
 def _check_iterator(candidate: _Candidate, source: Call, listed: Listing | None) -> None:
-    """That it goes over all namespaces, each once, by name."""
+    """Check that an iterator goes over all namespaces, each once, by name. Raises Refused."""
     where: Where = ("spec", "api", candidate.index, "dependsOn", "iterator")
     if candidate.listing.computed is None:
         raise Refused("an iterator over something that the path does not name as its namespace", where)
@@ -227,13 +228,8 @@ def _cases(candidate: _Candidate) -> tuple[Value, ...]:
     return (value, NULL)
 
 
-def _check_listed(candidate: _Candidate) -> None:
-    if (candidate.listing.group, candidate.listing.resource) == ("core", "secrets"):
-        raise Refused("the presenter keeps no values of Secrets", ("spec", "api", candidate.index, "path"))
-
-
 def _check_request(call: Call, where: Where) -> None:
-    """That it does nothing but list, in this cluster and as the user."""
+    """Check that a call does nothing but list, in this cluster and as the user. Raises Refused."""
     if call.verb.upper() != "GET":
         raise Refused(f"verb {call.verb}: the presenter is read with GET", (*where, "verb"))
     if call.payload is not None:
@@ -375,7 +371,8 @@ def _kept(value: Value) -> Iterator[str]:
 
 def _read(call: Call) -> set[str]:
     """The keys of the context that a call reads. Raises ValueError when that may be any."""
-    on_context = [call.iterator] if call.iterator else [expression(text) for text in _texts(call)]
+    texts = (call.path, *call.headers, call.payload or "")
+    on_context = [call.iterator] if call.iterator else map(expression, texts)
     keys: set[str] = set()
     for text in filter(None, on_context):
         try:
@@ -388,14 +385,8 @@ def _read(call: Call) -> set[str]:
     return keys
 
 
-def _texts(call: Call) -> Iterator[str]:
-    yield call.path
-    yield from call.headers
-    yield call.payload or ""
-
-
 def _check_others(action: RestAction, old: Old) -> None:
-    """That nothing else uses what a migrated call gave, or how it failed: there are other failures now."""
+    """Check that nothing else uses what a migrated call gave, or how it failed: failures differ now. Raises Refused."""
     names, kept = {call.name for call in action.calls}, set(_kept(old.result))
     for each in old.lists.values():
         where: Where = ("spec", "api", action.calls.index(each.call))

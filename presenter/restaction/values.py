@@ -1,6 +1,6 @@
-"""What an expression gives, while the answers of the API server and the slice are not known yet.
+"""Symbolic values: what an expression gives, while the answers of the API server and the slice are not known yet.
 
-A value is a symbol of everything it may be. `Each` and `Counter` are streams: they stand for every output at once.
+`Each` and `Counter` are streams: they stand for every output at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Unrecognised(Exception):
 
 
 class Fails(Exception):
-    """jq would end here with an error."""
+    """An expression that jq would end with an error."""
 
 
 # -- numbers ---------------------------------------------------------------------------------------------------------
@@ -31,7 +31,7 @@ Term = tuple["Symbol", ...]
 
 
 class Length(Frozen):
-    """How many there are of what is not known."""
+    """The number of objects in an array, which is not known."""
 
     of: Items
 
@@ -111,7 +111,7 @@ class Known(Frozen):
 
     @classmethod
     def of(cls, value: Any) -> Known:
-        """Of None, a boolean, a string, [] or {}. Whole numbers are Numbers."""
+        """The symbol of None, a boolean, a string or []. Whole numbers are Numbers."""
         return cls(value, repr(value))
 
 

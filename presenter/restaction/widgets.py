@@ -92,5 +92,5 @@ def without_page(reference: Reference, lines: list[str]) -> Edit:
 
 
 def _cut(found: re.Match[str]) -> str:
-    """Without the comma behind it, or without the one before it."""
+    """What stays of the text around: not the comma behind the page nor, where there is none, the one before it."""
     return found["before"] if found["after"] or found["before"].startswith("{") else ""

@@ -40,7 +40,7 @@ def name_suffix(number: int) -> str:
 
 
 def check_name(definition: Definition, name: str) -> None:
-    """Raises StatusError 422 for a name that objects of this type cannot bear."""
+    """Check that objects of this type can have a name. Raises StatusError 422."""
     rule = _RULES[definition.name_rule]
     if name:
         problems = [validation.invalid("metadata.name", name, problem) for problem in rule(name)]

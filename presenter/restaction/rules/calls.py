@@ -31,7 +31,7 @@ def _call(call: CallQueries) -> Where:
 
 
 async def endpoint_missing(subject: Subject) -> AsyncIterator[Finding]:
-    """Without an endpoint the call goes to the API server."""
+    """A call of /resources without endpointRef: it goes to the API server."""
     for call in subject.calls:
         if call.call.endpoint_ref is None:
             what = f"{call.call.name} asks for /resources, but goes to the Kubernetes API, which has none"
@@ -41,7 +41,7 @@ async def endpoint_missing(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def token_missing(subject: Subject) -> AsyncIterator[Finding]:
-    """The presenter shows what the user may see, so it has to know who asks."""
+    """A call without the user's token: the presenter shows what the user may see, and has to know who asks."""
     for call in subject.calls:
         has_header = any(header.lower().startswith("authorization:") for header in call.call.headers)
         if call.call.endpoint_ref is not None and not call.call.export_jwt and not has_header:
@@ -50,7 +50,7 @@ async def token_missing(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def wrong_verb(subject: Subject) -> AsyncIterator[Finding]:
-    """A query string is read with GET; a POST has its parameters in the body, which is not looked at here."""
+    """A verb other than GET with a query string. A POST has its parameters in the body, which is not looked at here."""
     for call in subject.calls:
         verb = call.call.verb.upper()
         if verb not in ("GET", "POST") or (verb == "POST" and any("?" in query.url for query in call.queries)):
@@ -60,7 +60,7 @@ async def wrong_verb(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def path_fails(subject: Subject) -> AsyncIterator[Finding]:
-    """snowplow then sends the error message as path."""
+    """A path whose expression fails: snowplow sends the error message in its place."""
     for call in subject.calls:
         told = set()
         for situation, problem in call.failures.items():
@@ -88,7 +88,7 @@ async def bad_parameter(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def unsendable(subject: Subject) -> AsyncIterator[Finding]:
-    """A path is sent as it is: what is behind a space or # gets lost, and control characters are refused."""
+    """A space, # or control character in a path, which is sent as it is: what follows is lost, or all is refused."""
     for call in subject.calls:
         found = next((bad for query in call.queries if (bad := _UNSENDABLE.search(query.url))), None)
         if found:
@@ -107,7 +107,7 @@ async def namespace_forgotten(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def null_limit(subject: Subject) -> AsyncIterator[Finding]:
-    """jq makes `null` of what is not there, and holds it for different from ""."""
+    """`limit=null`: jq makes null of a perPage that is not there, and null is not ""."""
     for call in subject.calls:
         query = next((query for query in call.queries if query.given.get("limit") == "null"), None)
         if query:
@@ -116,7 +116,7 @@ async def null_limit(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def cursor_of_another_sort(subject: Subject) -> AsyncIterator[Finding]:
-    """A cursor is bound to the sort and the filters of the page it came with."""
+    """A cursor used with another sort or other filters than those of the page it came with, to which it is bound."""
     for call in subject.calls:
         for situation in (FIRST_PAGE, WITHOUT_SLICE):
             if names := _different(call.when(situation), call.behind_cursor):
@@ -127,7 +127,7 @@ async def cursor_of_another_sort(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def cursor_of_another_call(subject: Subject) -> AsyncIterator[Finding]:
-    """There is one slice, and so one cursor, for all calls of a RESTAction."""
+    """A cursor of another call: there is one slice, and so one cursor, for all calls of a RESTAction."""
     following = [call for call in subject.calls if call.behind_cursor]
     for call in following[1:]:
         if names := _different(following[0].behind_cursor, call.behind_cursor):

@@ -17,7 +17,7 @@ _DOCUMENTS = {"raw", "status_raw"}
 
 
 async def raw_missing(subject: Subject) -> AsyncIterator[Finding]:
-    """Documents come when they are asked for."""
+    """A filter that reads a document, `raw` or `status_raw`, for which the call does not ask."""
     programs = [subject.filter, *(Mask(each.call.filter or "").text for each in subject.calls)]
     read = set().union(*(fields_read(program or "") for program in programs))
     for name in sorted(read & _DOCUMENTS):
@@ -32,7 +32,7 @@ async def raw_missing(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def cursor_lost(subject: Subject) -> AsyncIterator[Finding]:
-    """The next page is asked for with what the result says in `slice`."""
+    """A filter that does not give the cursor in `slice`, with which the next page is asked for."""
     for call in subject.calls:
         if not call.behind_cursor or subject.filter is None:
             continue
@@ -49,7 +49,7 @@ def _forwards(result: Any) -> bool:
 
 
 async def page_beside_cursor(subject: Subject) -> AsyncIterator[Finding]:
-    """Who pages by cursor gets one page; cutting it again leaves nothing of the second."""
+    """A filter that cuts a page out of what is one page already, by cursor: nothing is left of the second."""
     if subject.follows_cursor and (read := slice_fields_read(subject.filter or "") & _OFFSETS):
         what = f"the filter reads .slice.{min(read)}, though the presenter cuts the pages"
         yield subject.finding("page-beside-cursor", "error", _FILTER, what, "take all .items", f".{min(read)}")

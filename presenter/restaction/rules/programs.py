@@ -65,7 +65,7 @@ def _programs(subject: Subject) -> Iterator[Program]:
 
 
 async def not_compiling(subject: Subject) -> AsyncIterator[Finding]:
-    """Neither here nor there."""
+    """A program that does not compile, or that cannot be checked before Helm or snowplow has added to it."""
     for program in _programs(subject):
         try:
             await subject.jq.check(program.text)
@@ -85,7 +85,7 @@ async def not_compiling(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def text_around(subject: Subject) -> AsyncIterator[Finding]:
-    """An expression is the whole value, and ends where its braces are balanced: those in strings count."""
+    """Text around an expression, which is dropped, or braces that are not balanced: those in strings count."""
     for where, name, value, is_program in subject.values():
         if is_program or "${" not in value:
             continue
@@ -100,7 +100,7 @@ async def text_around(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def not_in_gojq(subject: Subject) -> AsyncIterator[Finding]:
-    """Functions that snowplow does not have."""
+    """A function that snowplow does not have."""
     for program in _programs(subject):
         for name in sorted(_used(program) & NOT_IN_GOJQ.keys()):
             what = f"{program.name} uses {name}, which snowplow does not have"
@@ -108,7 +108,7 @@ async def not_in_gojq(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def environment_read(subject: Subject) -> AsyncIterator[Finding]:
-    """There is one, but nothing is in it."""
+    """A program that reads the environment: in snowplow there is nothing in it."""
     for program in _programs(subject):
         for name in sorted(_used(program).intersection(_ENVIRONMENT)):
             what = f"{program.name} reads {name}, which is empty in snowplow"
@@ -116,7 +116,7 @@ async def environment_read(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def regex_not_in_re2(subject: Subject) -> AsyncIterator[Finding]:
-    """snowplow's regular expressions are Go's (RE2), not Oniguruma's."""
+    """A regular expression that only Oniguruma understands: snowplow's are Go's (RE2)."""
     rule = "regex-not-in-re2"
     for program in _programs(subject):
         for name, pattern, flags in _regexes(program):
@@ -147,7 +147,7 @@ def _constant(node: Node) -> str:
 
 
 async def iterator_without_array(subject: Subject) -> AsyncIterator[Finding]:
-    """snowplow goes through one array, not through several outputs."""
+    """An iterator with several outputs, where snowplow goes through one array."""
     for program in _programs(subject):
         if program.where[-1] == "iterator" and (tree := nodes(program.text)):
             last = tree[0]

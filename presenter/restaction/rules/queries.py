@@ -138,7 +138,7 @@ async def _url(jq: Jq, program: str, context: Any) -> str:
 
 
 def _understood(situation: str, url: str) -> Query:
-    """As the service would read it. What is not known is left out, and thought to be right."""
+    """A URL as the service would read it. What is not known is left out, and thought to be right."""
     pieces = [piece for piece in url.partition("?")[2].partition("#")[0].split("&") if piece]
     given = {name: value for name, _, value in (piece.partition("=") for piece in pieces)}
     known = [piece for piece in pieces if not _is_open(piece)]

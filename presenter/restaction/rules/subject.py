@@ -42,7 +42,7 @@ class Subject:
 
     @classmethod
     async def of(cls, manifest: Manifest, document: Document, jq: Jq) -> Subject:
-        """Raises ManifestError when it is no RESTAction that could be resolved."""
+        """That of a document. Raises ManifestError when it is no RESTAction that could be resolved."""
         action = restaction(document)
         found = [await queries_of(jq, index, call) for index, call in enumerate(action.calls)]
         return cls(manifest, document, action, jq, tuple(each for each in found if each.to_presenter))

@@ -11,7 +11,7 @@ from presenter.restaction.widgets import Reference, shows, sliced_references, wi
 
 
 def page_beside_cursor(manifests: Sequence[Manifest], subjects: Iterable[Subject]) -> Iterator[Finding]:
-    """`page` asks for paging by offset, wherever a widget is shown whose RESTAction pages by cursor."""
+    """A `page`, which asks for paging by offset, beside a widget whose RESTAction pages by cursor."""
     for reference in _shown(manifests, (subject for subject in subjects if subject.follows_cursor)):
         if "page" in reference.slice:
             what = f"{reference.target[1]} is asked for with a page, but its RESTAction pages by cursor"
@@ -19,7 +19,7 @@ def page_beside_cursor(manifests: Sequence[Manifest], subjects: Iterable[Subject
 
 
 def page_too_large(manifests: Sequence[Manifest], subjects: Iterable[Subject]) -> Iterator[Finding]:
-    """The presenter refuses pages of more objects than it gives at once; a RESTAction can ask for less."""
+    """A `perPage` beyond what the presenter gives at once, which the RESTAction does not bound."""
     unbounded = (subject for subject in subjects if not all(call.bounded for call in subject.calls))
     for reference in _shown(manifests, unbounded):
         per_page = reference.slice.get("perPage")
