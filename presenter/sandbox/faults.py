@@ -193,7 +193,7 @@ class Faults:
         """Break watches off as soon as they are open, after a line that comes `first`."""
         return self._add(BreakOff(Cut(how), first=first), "watch", resource, times)
 
-    def in_stream(
+    def stream_error(
         self,
         code: int = 500,
         reason: str = "InternalError",

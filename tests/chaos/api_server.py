@@ -86,7 +86,7 @@ class ApiServer:
             case "instant":
                 return faults.break_off("end", times=times)
             case "stream-error":
-                return faults.in_stream(times=times)
+                return faults.stream_error(times=times)
         raise ValueError(step.kind)
 
     async def _for_a_while(self, step: Step) -> None:

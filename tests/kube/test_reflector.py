@@ -297,7 +297,7 @@ async def test_anything_in_any_order(world: World, seed: int) -> None:
         lambda: faults.break_off(chance.choice(["end", "mid-line", "abort"]), resource=maps, times=1),
         lambda: faults.expire(resource=maps, times=1, in_stream=chance.random() < 0.5),
         lambda: faults.refuse(chance.choice([410, 429, 500, 502, 504]), resource=maps, times=1),
-        lambda: faults.in_stream(resource=maps, times=1),
+        lambda: faults.stream_error(resource=maps, times=1),
         cluster.compact,
         world.sandbox.bookmark,
     ]

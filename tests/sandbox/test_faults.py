@@ -98,7 +98,7 @@ async def test_watches_that_end_at_once(client: Client, sandbox: Sandbox) -> Non
 
 
 async def test_error_in_the_stream(client: Client, sandbox: Sandbox) -> None:
-    sandbox.faults.in_stream(500, resource=PANELS)
+    sandbox.faults.stream_error(500, resource=PANELS)
     watch = await client.watch(PANELS_PATH)
     event = await watch.next()
     assert (event["type"], event["object"]["code"]) == ("ERROR", 500)

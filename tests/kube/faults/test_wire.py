@@ -140,7 +140,7 @@ async def test_fault_07_in_stream_500_without_reason(world: World) -> None:
     async with world.following(CONFIG_MAPS):
         await world.equal()
         await world.watching()
-        error = world.sandbox.faults.in_stream(500, "", "", resource=CONFIG_MAPS, times=FRUITLESS_WATCHES + 1)
+        error = world.sandbox.faults.stream_error(500, "", "", resource=CONFIG_MAPS, times=FRUITLESS_WATCHES + 1)
         world.sandbox.faults.cut("error", resource=CONFIG_MAPS)
         world.change()
         await world.befell(error)
