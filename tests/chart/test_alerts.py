@@ -264,8 +264,9 @@ async def test_the_alerts_that_fire_are_those_of_the_state(
     await play(scene)
     series = list(input_series(scene.recordings[0], scene.recordings[-1]))
     promtool.assert_firing(rules, series, expected, perhaps)
-    for alert in expected:
-        told = promtool.rendered(rules, series, alert)
+    rendered = promtool.rendered(rules, series, expected) if expected else {}
+    assert rendered.keys() == expected
+    for told in rendered.values():
         assert told.keys() == {"summary", "description", "runbook_url"}
         for text in told.values():
             assert "<" not in text, "what a template cannot render"

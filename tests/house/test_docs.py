@@ -84,5 +84,8 @@ def test_the_map_of_the_code_names_every_module() -> None:
     """The docstring of the package, whose indented lines begin with names."""
     lines = re.findall(r"^    (\S.*?) {2,}", presenter.__doc__ or "", re.MULTILINE)
     named = {name.rstrip("/") for line in lines for name in line.split(", ")}
-    modules = {path.stem for path in Path(presenter.__file__).parent.iterdir() if not path.name.startswith("_")}
+    there = Path(presenter.__file__).parent
+    modules = {path.stem for path in there.glob("[!_]*.py")} | {
+        path.parent.name for path in there.glob("*/__init__.py")
+    }
     assert named == modules
