@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -14,33 +15,17 @@ from presenter.errors import DatabaseBusy, LeaseLost, Unavailable
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _OBJECTS = (1, 2, 5, 10, 25, 50, 100, 250, 500)
 
-CONNECTIONS = Gauge(
-    "presenter_database_connections_in_use",
-    "Connections to the database that something is done on.",
-    ["pool"],
-    registry=None,
-    multiprocess_mode="livesum",
-)
-CONNECTIONS_MAX = Gauge(
-    "presenter_database_connections_max",
-    "Connections to the database that there may be.",
-    ["pool"],
-    registry=None,
-    multiprocess_mode="livesum",
-)
-WAITING = Gauge(
-    "presenter_database_waiting",
-    "Who waits for a connection to the database now.",
-    ["pool"],
-    registry=None,
-    multiprocess_mode="livesum",
-)
-WAIT_SECONDS = Histogram(
+_gauge = partial(Gauge, labelnames=["pool"], registry=None, multiprocess_mode="livesum")
+_histogram = partial(Histogram, registry=None)
+
+CONNECTIONS = _gauge("presenter_database_connections_in_use", "Connections to the database that something is done on.")
+CONNECTIONS_MAX = _gauge("presenter_database_connections_max", "Connections to the database that there may be.")
+WAITING = _gauge("presenter_database_waiting", "Who waits for a connection to the database now.")
+WAIT_SECONDS = _histogram(
     "presenter_database_wait_seconds",
     "Time until a connection to the database was to be had.",
     ["pool"],
     buckets=_SECONDS,
-    registry=None,
 )
 OF_POOLS = (CONNECTIONS, CONNECTIONS_MAX, WAITING, WAIT_SECONDS)
 
@@ -58,19 +43,17 @@ class Usage:
 LEADER = Gauge(
     "presenter_leader", "Whether this process is the one that watches the cluster.", ["cluster"], registry=None
 )
-WRITE_SECONDS = Histogram(
+WRITE_SECONDS = _histogram(
     "presenter_write_seconds",
     "Time of a write, from the wait for its turn to the commit: a page of a list, or a run of events.",
     ["kind"],
     buckets=_SECONDS,
-    registry=None,
 )
-WRITE_OBJECTS = Histogram(
+WRITE_OBJECTS = _histogram(
     "presenter_write_objects",
     "Objects of a page of a list, or events of a run, that were written together.",
     ["kind"],
     buckets=_OBJECTS,
-    registry=None,
 )
 WRITE_FAILURES = Counter(
     "presenter_write_failures", "Transactions that failed, and objects that were refused.", ["reason"], registry=None

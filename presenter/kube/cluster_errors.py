@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from http.client import responses
 
 import msgspec
 
 from presenter.apimachinery.status import Status
-from presenter.errors import (
-    ClusterError,
-    ClusterForbidden,
-    ClusterNotFound,
-    ClusterUnavailable,
-    ResourceExpired,
-)
+from presenter.errors import ClusterError, ClusterForbidden, ClusterNotFound, ClusterUnavailable, ResourceExpired
 
 
 class InStreamError(ClusterUnavailable):
     """An ERROR event other than 410, within an answer of 200: the server gave this watch up."""
 
 
+_KINDS: Mapping[int, type[ClusterError]] = {
+    HTTPStatus.UNAUTHORIZED: ClusterForbidden,
+    HTTPStatus.FORBIDDEN: ClusterForbidden,
+    HTTPStatus.NOT_FOUND: ClusterNotFound,
+    HTTPStatus.GONE: ResourceExpired,
+    HTTPStatus.TOO_MANY_REQUESTS: ClusterUnavailable,
+}
 _EXPIRED_REASONS = {"Expired", "Gone"}
 _UNREADABLE_VERSION = "resourceVersion: Invalid value"
 """How kube-apiserver refuses to watch from a version that is no number to it: by a 500, as if it might pass."""
@@ -29,7 +31,7 @@ _UNREADABLE_VERSION = "resourceVersion: Invalid value"
 def refusal(request: str, code: int, headers: Mapping[str, str], body: bytes) -> ClusterError:
     """The error that an answer with an HTTP status of 400 or more stands for."""
     status = _status(body)
-    text = f"{request} was answered with {code} {_phrase(code)}"
+    text = f"{request} was answered with {code} {responses.get(code, '(unknown)')}"
     if status.message:
         text = f"{text}: {status.message}"
     unreadable = code == HTTPStatus.INTERNAL_SERVER_ERROR and status.message.startswith(_UNREADABLE_VERSION)
@@ -54,23 +56,8 @@ def _status(body: bytes | msgspec.Raw) -> Status:
         return Status()  # a proxy's HTML page: the HTTP status says all there is to know
 
 
-def _phrase(code: int) -> str:
-    try:
-        return HTTPStatus(code).phrase
-    except ValueError:
-        return "(unknown)"
-
-
 def _kind(code: int) -> type[ClusterError]:
-    if code == HTTPStatus.GONE:
-        return ResourceExpired
-    if code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return ClusterForbidden
-    if code == HTTPStatus.NOT_FOUND:
-        return ClusterNotFound
-    if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ClusterUnavailable
-    return ClusterError
+    return _KINDS.get(code, ClusterUnavailable if code >= HTTPStatus.INTERNAL_SERVER_ERROR else ClusterError)
 
 
 def _delay(headers: Mapping[str, str], status: Status) -> float | None:
