@@ -36,6 +36,7 @@ from presenter.api.inflight import Inflight
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
+from presenter.cache.filling import fill
 from presenter.cache.lease import Claim, Lease, Recoveries
 from presenter.cache.memory import Memory
 from presenter.cache.metrics import OF_POOLS, OF_WRITING
@@ -190,9 +191,10 @@ async def _watching(
         recoveries = Recoveries()
 
         async def watch(epoch: int) -> None:
+            writer = Writer(pool, name, epoch)
             supervisor = Supervisor(
                 client,
-                Writer(pool, name, epoch),
+                writer,
                 Snapshots(pool, name),
                 patterns,
                 namespaces=settings.cluster.namespaces,
@@ -201,7 +203,12 @@ async def _watching(
                 reconcile_interval=settings.cluster.reconcile_interval.total_seconds(),
                 recoveries=recoveries,
             )
-            await supervisor.run()
+            filling = asyncio.create_task(fill(writer))
+            try:
+                await supervisor.run()
+            finally:
+                filling.cancel()
+                await asyncio.wait((filling,))
 
         holder = f"{platform.node()}/{os.getpid()}"
         lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries)

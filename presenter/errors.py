@@ -76,6 +76,13 @@ class MethodNotAllowed(PresenterError):
         self.allowed = allowed
 
 
+class NotAcceptable(PresenterError):
+    """The answer cannot be given in any form that the caller would take."""
+
+    status = 406
+    reason = "NotAcceptable"
+
+
 class PayloadTooLarge(PresenterError):
     """The request body is larger than any request needs to be."""
 
@@ -123,6 +130,13 @@ class CallerTooSlow(CallerGone):
     """The caller took its answer so slowly that it was cut off."""
 
     reason = "ReadTooSlowly"
+
+
+# -- what should not be ------------------------------------------------------------------------------------------------
+
+
+class Damaged(PresenterError):
+    """What is stored is not what was written."""
 
 
 # -- what is not there right now ---------------------------------------------------------------------------------------

@@ -41,6 +41,14 @@ def elements(raw: bytes | msgspec.Raw) -> _Elements:
         return _scan_elements(bytes(raw).strip())
 
 
+def compact(raw: bytes) -> bytes:
+    """The same JSON without spaces between its parts, or with them where it is nested too deeply."""
+    try:
+        return msgspec.json.format(raw, indent=-1)
+    except (RecursionError, msgspec.DecodeError):
+        return raw
+
+
 def _scan_members(raw: bytes) -> _Members:
     found: _Members = {}
     at = 0

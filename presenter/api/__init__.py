@@ -18,5 +18,6 @@ What `/resources` is made of:
     selection       which cached types a request is about
     inflight        how many requests are worked on at once
     answers         rows as items, in JSON; `freshness`, how old they may be, as headers
-    pieces          answers that are made and sent piece by piece, whose memory is given back meanwhile
+    parts           answers that are made and sent part by part, whose memory is given back meanwhile
+    encodings       whether an answer goes out compressed
 """

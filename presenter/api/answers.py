@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from types import MappingProxyType
-from typing import Annotated, NamedTuple
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta
 
 from presenter import raw_json
 from presenter.api.parameters import MAX_LIMIT
+from presenter.cache import deflate, items
 from presenter.cache.catalog import CachedType
+from presenter.cache.items import Item
 from presenter.cache.memory import ROW
-from presenter.cache.query import Row
-
-
-class Item(msgspec.Struct, omit_defaults=True):
-    """One object of a cluster."""
-
-    name: str
-    uid: str
-    global_uid: Annotated[str, Meta(description="`<cluster>:<uid>`, which the detail endpoint takes.")]
-    namespace: Annotated[str, Meta(description="Empty for cluster-scoped objects.")]
-    group: Annotated[str, Meta(description="Empty for the core group.")]
-    version: str
-    kind: str
-    resource: str
-    cluster_name: str
-    created_at: Annotated[datetime, Meta(tz=True)]
-    updated_at: Annotated[datetime, Meta(tz=True, description="When the object's last change was stored.")]
-    composition_id: (
-        Annotated[str, Meta(description="Only where the object has one.", extra_json_schema={"format": "uuid"})] | None
-    ) = None
-    raw: (
-        Annotated[
-            msgspec.Raw,
-            Meta(
-                description="The object as the API server serves it, less `metadata.managedFields`.",
-                extra_json_schema={"type": "object", "additionalProperties": True},
-            ),
-        ]
-        | None
-    ) = None
-    status_raw: Annotated[msgspec.Raw, Meta(description="The object's `status`, where it has one.")] | None = None
+from presenter.cache.query import Piece, Row
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
@@ -81,84 +52,136 @@ AT_ONCE, BYTES_AT_ONCE = 250, 2**20
 """Rows, and bytes of their documents, of which the JSON is made in one go; a larger document is one alone."""
 
 _encoder = msgspec.json.Encoder()
+_text: Callable[[msgspec.Raw], str] = msgspec.json.Decoder(str).decode
 
 
-class Piece(NamedTuple):
-    """A part of an answer: its JSON, and the bytes of memory that are free when it is sent."""
+class Part(NamedTuple):
+    """A part of an answer: its bytes, and the bytes of memory that are free when it is sent."""
 
-    json: bytearray
+    body: bytes | bytearray
     size: int
 
 
+class Plain:
+    """A body as it is."""
+
+    inflates = True
+
+    def __init__(self) -> None:
+        self._json = bytearray()
+
+    def text(self, json: bytes | bytearray) -> None:
+        """Put in JSON."""
+        self._json += json
+
+    def pieces(self, pieces: Sequence[Piece]) -> None:
+        """Put in items. Raises Damaged."""
+        self._json += items.inflated(pieces)
+
+    def end(self) -> None:
+        """Nothing more belongs to it."""
+
+    def take(self) -> bytearray:
+        """The bytes of what was put in since."""
+        taken, self._json = self._json, bytearray()
+        return taken
+
+
+class Gzip:
+    """A body that is one gzip member."""
+
+    inflates = False
+
+    def __init__(self) -> None:
+        self._member = deflate.Member()
+        self.text = self._member.text
+        self.end = self._member.end
+        self.take = self._member.take
+
+    def pieces(self, pieces: Sequence[Piece]) -> None:
+        """Put in items, as they are."""
+        items.put(pieces, self._member)
+
+
 def answer(
-    rows: list[Row],
+    body: Plain | Gzip,
+    rows: list[Row | Piece],
     types: Mapping[int, CachedType],
     cursor: str | None = None,
     warnings: Sequence[str] = (),
-    versions: Mapping[int, str] = MappingProxyType({}),
-) -> Iterator[Piece]:
-    """The JSON of a page of rows whose types are given by their ids, in pieces of so many rows and bytes.
+    version: str | None = None,
+) -> Iterator[Part]:
+    """The JSON of a page of rows whose types are given by their ids, in parts of so many rows and bytes.
 
-    The list is emptied on the way: a large page shall not be in memory twice. `versions` has the types, by their ids,
-    whose objects are to be given in another version, by its name alone.
+    They go through the body, which says how they are sent. The list is emptied on the way: a large page shall not be in
+    memory twice. With a `version` the objects of all types are given in that one, by its name alone. Raises Damaged.
     """
-    json = bytearray(b'{"count":%d,"items":' % len(rows))
+    inflate = body.inflates or version is not None
+    body.text(b'{"count":%d,"items":[' % len(rows))
+    following = b""
     while True:
-        count, size = _at_once(rows)
-        begin = len(json)
-        _encoder.encode_into(
-            [_item(_renamed(row, types, versions), types[row.type_id]) for row in rows[:count]], json, -1
-        )
-        if begin == 0:
-            json[:1] = b","  # where the brackets of these items alone are
+        count, size = _at_once(rows, inflate)
+        for are_pieces, run in itertools.groupby(rows[:count], _is_piece):
+            body.text(following)
+            following = b","
+            if not are_pieces:
+                made = [_item(_renamed(row, types, version), types[row.type_id]) for row in cast("Iterator[Row]", run)]
+                body.text(_encoder.encode(made)[1:-1])
+            elif version is None:
+                body.pieces(cast("list[Piece]", list(run)))
+            else:
+                body.text(b",".join([_renamed_item(piece, version) for piece in cast("Iterator[Piece]", run)]))
         del rows[:count]
         if not rows:
             break
-        del json[-1:]
-        yield Piece(json, size)
-        json = bytearray()
+        yield Part(body.take(), size)
     rest = _encoder.encode(_Rest(cursor, warnings))
-    json += b"}" if rest == b"{}" else b"," + rest[1:]
-    yield Piece(json, size)
+    body.text(b"]}" if rest == b"{}" else b"]," + rest[1:])
+    body.end()
+    yield Part(body.take(), size)
 
 
-def _at_once(rows: Sequence[Row]) -> tuple[int, int]:
-    """How many of the rows make the next piece, and the bytes of memory that these take."""
-    size = 0
+def _is_piece(row: Row | Piece) -> bool:
+    return type(row) is bytes
+
+
+def _at_once(rows: Sequence[Row | Piece], inflate: bool) -> tuple[int, int]:
+    """How many of the rows make the next part, and the bytes of memory that these take."""
+    size = text = 0
     for count, row in enumerate(rows[:AT_ONCE]):
-        documents = len(row.raw or b"") + len(row.status or b"")
-        if count and size + documents > BYTES_AT_ONCE:
+        if isinstance(row, Row):
+            more = taken = len(row.raw or b"") + len(row.status or b"")
+        else:
+            more = items.length(row)
+            taken = more if inflate else len(row)
+        if count and text + more > BYTES_AT_ONCE:
             return count, size + count * ROW
-        size += documents
+        text += more
+        size += taken
     return min(len(rows), AT_ONCE), size + min(len(rows), AT_ONCE) * ROW
 
 
-def _renamed(row: Row, types: Mapping[int, CachedType], versions: Mapping[int, str]) -> Row:
-    version = versions.get(row.type_id, row.version)
-    if version == row.version:
+def _renamed(row: Row, types: Mapping[int, CachedType], version: str | None) -> Row:
+    if version in (None, row.version):
         return row
-    raw = row.raw
-    if raw is not None:
-        members = raw_json.members(raw)
-        members["apiVersion"] = msgspec.Raw(_encoder.encode(f"{types[row.type_id].type.group}/{version}"))
-        raw = _encoder.encode(members)
+    raw = row.raw and _renamed_object(row.raw, types[row.type_id].type.group, version)
     return msgspec.structs.replace(row, version=version, raw=raw)
 
 
+def _renamed_item(piece: Piece, version: str) -> bytes:
+    json = items.inflated([piece])
+    item = raw_json.members(json)
+    if _text(item["version"]) == version:
+        return json
+    raw = _renamed_object(item["raw"], _text(item["group"]), version)
+    return _encoder.encode(item | {"version": version, "raw": msgspec.Raw(raw)})
+
+
+def _renamed_object(raw: bytes | msgspec.Raw, group: str, version: str | None) -> bytes:
+    members = raw_json.members(raw)
+    members["apiVersion"] = msgspec.Raw(_encoder.encode(f"{group}/{version}"))
+    return _encoder.encode(members)
+
+
 def _item(row: Row, cached: CachedType) -> Item:
-    return Item(
-        name=row.name,
-        uid=row.uid,
-        global_uid=f"{cached.cluster}:{row.uid}",
-        namespace=row.namespace,
-        group=cached.type.group,
-        version=row.version,
-        kind=cached.type.kind,
-        resource=cached.type.resource,
-        cluster_name=cached.cluster,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        composition_id=row.composition_id,
-        raw=None if row.raw is None else msgspec.Raw(row.raw),
-        status_raw=None if row.status is None else msgspec.Raw(row.status),
-    )
+    return items.item(row, cached.cluster, cached.type, row.updated_at, row.raw, row.status)

@@ -10,12 +10,13 @@ from typing import Any, get_args
 import msgspec
 
 from presenter import __version__
-from presenter.api.answers import Item, ItemPage
+from presenter.api.answers import ItemPage
 from presenter.api.declarations import parameters_of
 from presenter.api.freshness import LAG, STATE
 from presenter.api.parameters import DetailParameters, ListParameters, parse_list_query
 from presenter.api.routes import Route
 from presenter.apimachinery.errors import status_of
+from presenter.cache.items import Item
 from presenter.errors import BadRequest
 from presenter.resource import State
 

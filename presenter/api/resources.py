@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -15,7 +15,8 @@ from starlette.types import Scope as ASGIScope
 from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
-from presenter.api.answers import answer
+from presenter.api.answers import Gzip, Plain, answer
+from presenter.api.encodings import ACCEPT_ENCODING, wants_gzip
 from presenter.api.freshness import freshness
 from presenter.api.inflight import Inflight
 from presenter.api.parameters import (
@@ -26,7 +27,7 @@ from presenter.api.parameters import (
     parse_list_body,
     parse_list_query,
 )
-from presenter.api.pieces import Pieces
+from presenter.api.parts import Parts
 from presenter.api.routes import Route
 from presenter.api.selection import Selection, answering, select
 from presenter.cache import cursor as cursors
@@ -35,9 +36,9 @@ from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Share
-from presenter.cache.pages import read_objects, read_page
+from presenter.cache.pages import read_items, read_objects
 from presenter.cache.pool import Pool
-from presenter.cache.query import Filters, Page, Query, Sort
+from presenter.cache.query import Filters, Position, Query, Sort
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
 from presenter.http.connection import REFUSED
@@ -79,8 +80,9 @@ class Resources:
         """One page of the objects that match all filters and that the caller may see."""
         identity = await self._identity(scope)
         parameters = parse_list_query(scope["query_string"])
+        compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
-            response = await self._page(identity, parameters, share)
+            response = await self._page(identity, parameters, share, compress=compress)
             await response(scope, receive, send)
 
     async def list_resources_by_body(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
@@ -89,16 +91,19 @@ class Resources:
         if scope["query_string"]:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
         parameters = parse_list_body(await _body(scope, receive))
+        compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
-            response = await self._page(identity, parameters, share)
+            response = await self._page(identity, parameters, share, compress=compress)
             await response(scope, receive, send)
 
     async def get_resource(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One object, by its `global_uid`."""
         identity = await self._identity(scope)
         parameters = parse_detail_query(scope["query_string"])
+        compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
-            response = await self._object(identity, scope["path_params"]["global_uid"], parameters, share)
+            uid = scope["path_params"]["global_uid"]
+            response = await self._object(identity, uid, parameters, share, compress=compress)
             await response(scope, receive, send)
 
     async def _identity(self, scope: ASGIScope) -> Identity:
@@ -110,7 +115,7 @@ class Resources:
         observation.begin(None)
         return identity
 
-    async def _page(self, identity: Identity, parameters: ListParameters, share: Share) -> ASGIApp:
+    async def _page(self, identity: Identity, parameters: ListParameters, share: Share, *, compress: bool) -> ASGIApp:
         observation = observed()
         observation.type = f"{parameters.resource or '*'}.{parameters.group}".rstrip(".")
         observation.begin("scope")
@@ -138,20 +143,22 @@ class Resources:
             ids = {cached.id for cached in types}
             query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
         warnings = selection.warnings + left_out
-        versions = await self._versions(catalog, types, parameters.version)
-        page = await read_page(self._pool, query, share)
+        version = await self._version(catalog, types, parameters.version)
+        query = replace(query, items=query.raw and not query.status)
+        page = await read_items(self._pool, query, share, inflate=not compress or version is not None)
         observation.begin("serialise")
         observation.rows = len(page.rows)
         headers = freshness(catalog, query.ranges)
         if warnings:
             headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
-        cursor = _cursor(self._cursors, query, filters, page)
-        return Pieces(answer(page.rows, catalog.by_id, cursor, warnings, versions), headers, share)
+        cursor = _cursor(self._cursors, query, filters, page.next)
+        parts = answer(_body_of(headers, compress), page.rows, catalog.by_id, cursor, warnings, version)
+        return Parts(parts, headers, share)
 
-    async def _versions(self, catalog: Catalog, types: Iterable[CachedType], version: str | None) -> Mapping[int, str]:
-        """The version asked for, by the types that are cached in another. Raises BadRequest when it cannot be given."""
+    async def _version(self, catalog: Catalog, types: Iterable[CachedType], version: str | None) -> str | None:
+        """The version asked for, if a type is cached in another. Raises BadRequest when it cannot be given."""
         if version is None:
-            return {}
+            return None
         others = [cached for cached in types if cached.type.version != version]
         for cached in others:
             if obstacle := await self._conversions.obstacle(self._pool, catalog, cached):
@@ -159,9 +166,11 @@ class Resources:
                     f"version is {version!r}, in which {cached.type.name} of cluster {cached.cluster} is served but "
                     f"not cached: allowed is {cached.type.version}, since {obstacle}"
                 )
-        return {cached.id: version for cached in others}
+        return version if others else None
 
-    async def _object(self, identity: Identity, global_uid: str, parameters: DetailParameters, share: Share) -> ASGIApp:
+    async def _object(
+        self, identity: Identity, global_uid: str, parameters: DetailParameters, share: Share, *, compress: bool
+    ) -> ASGIApp:
         observation = observed()
         observation.begin("scope")
         cluster, _, uid = global_uid.rpartition(":")
@@ -198,7 +207,20 @@ class Resources:
         observation.begin("serialise")
         observation.type, observation.rows = cached.type.name, 1
         headers = freshness(catalog, [ScanRange(cluster, row.type_id, (row.namespace,))])
-        return Pieces(answer([row], catalog.by_id), headers, share)
+        return Parts(answer(_body_of(headers, compress), [row], catalog.by_id), headers, share)
+
+
+def _wants_gzip(scope: ASGIScope) -> bool:
+    return wants_gzip([value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-encoding"])
+
+
+def _body_of(headers: dict[str, str], compress: bool) -> Plain | Gzip:
+    """What the answer is put into, as its headers then say."""
+    headers["Vary"] = ACCEPT_ENCODING
+    if not compress:
+        return Plain()
+    headers["Content-Encoding"] = "gzip"
+    return Gzip()
 
 
 async def _body(scope: ASGIScope, receive: Receive) -> bytes:
@@ -207,7 +229,7 @@ async def _body(scope: ASGIScope, receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise scope["state"].pop(REFUSED, None) or CallerGone("the caller hung up")
+            raise scope["state"].get(REFUSED) or CallerGone("the caller hung up")
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, which is what is allowed")
@@ -270,10 +292,10 @@ def _sort(by: SortBy, descending: bool) -> Sort:
             assert_never(by)
 
 
-def _cursor(codec: CursorCodec, query: Query, filters: bytes, page: Page) -> str | None:
-    if page.next is None:
+def _cursor(codec: CursorCodec, query: Query, filters: bytes, following: Position | None) -> str | None:
+    if following is None:
         return None
-    return codec.encode(query.sort, query.descending, filters, page.next)
+    return codec.encode(query.sort, query.descending, filters, following)
 
 
 def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list[CachedType]:

@@ -17,6 +17,8 @@ Writing:
     writer          each write, in a transaction with its checkpoint; `writes` are its statements
     lease           one process writes a cluster at a time
     watch_patterns  which types are kept
+    items           the item of an object as it goes out, stored compressed (a piece); `deflate` puts gzip together
+    filling         pieces for the rows of an earlier version, made in the background
     unstorable      objects that PostgreSQL refuses, cut down to their metadata
     snapshot        the rows of a watch at its checkpoint, to be compared with the cluster
     forgetting      a cluster that is gone, removed

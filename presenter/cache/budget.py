@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 
+from presenter.cache import items
 from presenter.cache.memory import ROW, Share
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class Scale:
     The share holds room for the rows, and for none or all of the documents.
     """
 
-    __slots__ = ("_most", "_room", "_share", "_task", "count", "is_of_one", "is_tipped", "weight")
+    __slots__ = ("_most", "_room", "_share", "_task", "count", "inflate", "is_of_one", "is_tipped", "text", "weight")
 
-    def __init__(self, share: Share, rows: int, most: float) -> None:
+    def __init__(self, share: Share, rows: int, most: float, *, inflate: bool) -> None:
+        self.inflate = inflate
+        """Pieces take what they take when they are inflated."""
         self._share = share
         self._most = most
         self._room = share.held - rows * ROW
@@ -39,7 +42,9 @@ class Scale:
         self.count = 0
         """Documents that the query has brought."""
         self.weight = 0
-        """Their bytes."""
+        """The bytes they take until they are sent."""
+        self.text = 0
+        """The bytes of their text, which is what an answer's documents are bounded by, compressed or not."""
         self.is_tipped = False
         """There were too many."""
         self.is_of_one = False
@@ -47,12 +52,13 @@ class Scale:
 
     def begin(self) -> None:
         """Another query begins: what the one before has brought was not enough, and is not kept."""
-        self.count = self.weight = 0
+        self.count = self.weight = self.text = 0
 
-    def accept(self, size: int) -> bool:
-        """Count a document of so many bytes. Returns whether there is room for it."""
+    def accept(self, size: int, text: int) -> bool:
+        """Count a document that takes so many bytes, of so many bytes of text. Returns whether there is room for it."""
         self.weight += size
-        if self.weight > self._room and not self._makes_room():
+        self.text += text
+        if (self.weight > self._room or self.text > self._most) and not self._makes_room():
             return False
         self.count += 1
         return True
@@ -60,7 +66,7 @@ class Scale:
     def _makes_room(self) -> bool:
         if self.is_tipped:
             return False
-        self.is_of_one = self.weight > self._most
+        self.is_of_one = self.text > self._most
         if not self.is_of_one:
             missing = self.weight - self._room
             for size in (max(missing, _STEP), missing):
@@ -90,9 +96,16 @@ class Documents:
 
     def decode(self, document: bytes) -> bytes | None:
         """The text, or None where it is too much."""
-        if self.scale is None or self.scale.accept(len(document)):
+        if self.scale is None or self.scale.accept(len(document), len(document)):
             return document[1:]
         return None
+
+    def decode_piece(self, piece: bytes) -> bytes | None:
+        """The piece, or None where it is too much."""
+        if self.scale is None:
+            return piece
+        text = items.length(piece)
+        return piece if self.scale.accept(text if self.scale.inflate else len(piece), text) else None
 
 
 class WeighingConnection(Base):
@@ -124,8 +137,9 @@ class Reading:
     `rows` there were. The share holds these in the end. Without a share whatever comes is read.
     """
 
-    def __init__(self, share: Share | None, limit: int, documents: int) -> None:
+    def __init__(self, share: Share | None, limit: int, documents: int, *, inflate: bool = True) -> None:
         self.limit = limit
+        self._inflate = inflate
         self.rows = 0
         self.done = False
         self._share = share
@@ -137,7 +151,7 @@ class Reading:
         """Raises TooManyRequests when other answers do not give back enough."""
         if self._share is not None:
             await self._share.hold(self._needed)
-            self._scale = Scale(self._share, self.limit, self._most)
+            self._scale = Scale(self._share, self.limit, self._most, inflate=self._inflate)
         return self
 
     @contextmanager

@@ -58,7 +58,10 @@ WRITE_OBJECTS = _histogram(
 WRITE_FAILURES = Counter(
     "presenter_write_failures", "Transactions that failed, and objects that were refused.", ["reason"], registry=None
 )
-OF_WRITING = (LEADER, WRITE_SECONDS, WRITE_OBJECTS, WRITE_FAILURES)
+PIECES_MADE = Counter(
+    "presenter_pieces_made", "Rows of an earlier version that were given what pages are sent from.", registry=None
+)
+OF_WRITING = (LEADER, WRITE_SECONDS, WRITE_OBJECTS, WRITE_FAILURES, PIECES_MADE)
 
 _WRITES = {kind: (WRITE_SECONDS.labels(kind), WRITE_OBJECTS.labels(kind)) for kind in ("list", "events")}
 REFUSED = WRITE_FAILURES.labels("object_refused")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from presenter.cache.budget import Reading
 from presenter.cache.plan import Record, aware, plan, position
-from presenter.cache.query import Page, Query, Row
+from presenter.cache.query import Items, Page, Piece, Position, Query, Row
 from presenter.cache.sql import COLUMNS, payload, statement
 
 if TYPE_CHECKING:
@@ -52,10 +52,27 @@ async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Pag
 
     Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave it no room.
     """
+    found, more = await _read(pool, query, share)
+    rows = [row_of(record) for record in found]
+    start = position(query.sort, found[0]) if found else None
+    return Page(rows[::-1] if query.backward else rows, more, start)
+
+
+async def read_items(pool: Pool, query: Query, share: Share, *, inflate: bool) -> Items:
+    """The same, forward, for an answer: its pieces weigh what they do when they are inflated, or as they are."""
+    found, more = await _read(pool, query, share, inflate=inflate)
+    read = _item if query.items else row_of
+    return Items([read(record) for record in found], more)
+
+
+async def _read(
+    pool: Pool, query: Query, share: Share | None, *, inflate: bool = True
+) -> tuple[Sequence[Record], Position | None]:
+    """The records of a page, and where it ends if more follows."""
     if not query.ranges:
-        return Page([], None)
+        return (), None
     found: Sequence[Record] = ()
-    reading = Reading(share, query.limit, query.raw + query.status)
+    reading = Reading(share, query.limit, query.raw + query.status, inflate=inflate)
     while not reading.done:
         async with reading, pool.connection() as connection:
             with reading.weighed(connection):
@@ -70,10 +87,8 @@ async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Pag
                 except StopIteration as end:
                     found = end.value
                 reading.rows = min(len(found), query.limit)
-    rows = [_row(record) for record in found[: query.limit]]
     more = position(query.sort, found[query.limit - 1]) if len(found) > query.limit else None
-    start = position(query.sort, found[0]) if found else None
-    return Page(rows[::-1] if query.backward else rows, more, start)
+    return found[: query.limit], more
 
 
 async def read_objects(
@@ -91,7 +106,7 @@ async def read_objects(
             with reading.weighed(connection):
                 records = await connection.fetch(sql, cluster, list(types), uid)
                 reading.rows = len(records)
-    return sorted(map(_row, records), key=lambda row: types.index(row.type_id))
+    return sorted(map(row_of, records), key=lambda row: types.index(row.type_id))
 
 
 async def namespaces_of(pool: Pool, type_ids: Collection[int]) -> dict[int, list[str]]:
@@ -106,7 +121,13 @@ async def namespaces_of(pool: Pool, type_ids: Collection[int]) -> dict[int, list
     return {type_id: sorted(names) for type_id, names in namespaces.items()}
 
 
-def _row(record: Record) -> Row:
+def _item(record: Record) -> Row | Piece:
+    piece: bytes | None = record["piece"]
+    return row_of(record) if piece is None else Piece(piece)
+
+
+def row_of(record: Record) -> Row:
+    """The row of a record that has all its columns."""
     composition_id = record["composition_id"]
     return Row(
         type_id=record["type_id"],

@@ -47,6 +47,7 @@ _FILTERS = ("name", "composition_id", "since", "name_contains", "labels")
 _json = msgspec.json.encode
 
 ScanKind = Literal[
+    "walk of one",
     "walk nested",
     "walk merge",
     "walk by type",
@@ -82,7 +83,8 @@ class Scan(NamedTuple):
     """What is read, and how: all that a statement's text depends on.
 
     A *walk* looks at so many rows at most, in the order of the page from its position on, and keeps those that match.
-    Its ranges are brought together in one of four ways. Nested: `rows_of_each`, which are sorted. Merge: as if they
+    Of one range, all of whose rows match, it reads the page and nothing else. Other ranges are brought together in one
+    of four ways. Nested: `rows_of_each`, which are sorted. Merge: as if they
     were one, by a merge of index scans. By type: type by type, merging the namespaces of each. By namespace: one after
     the other, which is the order of the page, merging the types of each.
 
@@ -108,6 +110,7 @@ class Scan(NamedTuple):
     trigrams: int = 0
     bounded: bool = False
     ends: bool = False
+    items: bool = False
 
 
 class Step(NamedTuple):
@@ -239,6 +242,8 @@ def _walk(query: Query, why: str, bound: int | None = None) -> Step:
     types = [_Part(False, query.ranges)]
     parts = types if bound is not None and query.index_ranges > MANY else _split_ranges(query)
     count = sum(len(part.ranges) for part in parts)
+    if count == 1 and bound is None:
+        return _step(query, why, "walk of one", parts, {})
     if bound is None:
         # Besides the page and one more there may be rows that differ by their type only: from the position, and from
         # the last row, of which nothing is known.
@@ -330,6 +335,7 @@ def _step(
             (query.raw, query.status),
             tuple(ranges),
             ends=end is not None,
+            items=query.items,
             **scan,
         ),
         values,

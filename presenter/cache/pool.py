@@ -430,3 +430,6 @@ async def _set_json_codec(connection: Connection) -> None:
         encoder=lambda document: b"\x01" + document,
         decoder=documents_of(connection).decode,
     )
+    await connection.set_type_codec(
+        "bytea", schema="pg_catalog", format="binary", encoder=bytes, decoder=documents_of(connection).decode_piece
+    )

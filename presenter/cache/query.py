@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Literal
+from typing import Literal, NewType
 
 import msgspec
 
@@ -68,6 +68,8 @@ class Filters:
 class Query:
     """One page: at most `limit` objects that match, in order; `raw`, `status`: with documents.
 
+    `items`: as pieces, whole items with `raw` and without `status` (see `items`), where there are such.
+
     It is walked from the position `after` on, or from the beginning. A walk `backward` meets the same objects in the
     opposite order, from the position or from the end on: that is not the order by the opposite sort direction.
     There is one range at most to each type.
@@ -81,6 +83,7 @@ class Query:
     after: Position | None = None
     raw: bool = False
     status: bool = False
+    items: bool = False
     backward: bool = False
 
     @property
@@ -109,6 +112,10 @@ class Row(msgspec.Struct, frozen=True):
     status: bytes | None
 
 
+Piece = NewType("Piece", bytes)
+"""An object's item as it goes out, compressed (see `items`)."""
+
+
 class Page(msgspec.Struct, frozen=True):
     """Rows in order, whichever way they were walked.
 
@@ -119,3 +126,10 @@ class Page(msgspec.Struct, frozen=True):
     rows: list[Row]
     next: Position | None
     start: Position | None = None
+
+
+class Items(msgspec.Struct, frozen=True):
+    """The same for a page that goes out: of what is there, pieces in the place of rows."""
+
+    rows: list[Row | Piece]
+    next: Position | None

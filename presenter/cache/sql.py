@@ -19,6 +19,18 @@ from presenter.cache.plan import Scan
 from presenter.cache.query import Sort
 
 COLUMNS = "r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id"
+# Where there is a piece of this very state, nothing else of the row is read.
+_HAS_PIECE = "r.piece_of = r.updated_at"
+_ITEM = ",\n    ".join(
+    [
+        f"CASE WHEN {_HAS_PIECE} THEN r.piece END AS piece",
+        *(
+            f"CASE WHEN {_HAS_PIECE} THEN NULL ELSE {column} END AS {column.removeprefix('r.')}"
+            for column in (*COLUMNS.split(", "), "r.raw")
+        ),
+        "NULL::jsonb AS status",
+    ]
+)
 
 _REMEMBERED = 256
 """Texts that are not written again. asyncpg keeps no more than 100 prepared on a connection."""
@@ -44,7 +56,8 @@ def payload(*, raw: bool, status: bool) -> str:
 @lru_cache(_REMEMBERED)
 def statement(scan: Scan) -> tuple[str, tuple[str, ...]]:
     """The text of a scan, and the names of the values that it takes, in the order of their numbers."""
-    text = _sample(scan) if scan.kind.startswith("sample") else _page(scan)
+    write = {"sample of terms": _sample, "sample of distance": _sample, "walk of one": _one}.get(scan.kind, _page)
+    text = write(scan)
     numbers = {name: f"${number}" for number, name in enumerate(dict.fromkeys(_VALUE.findall(text)), start=1)}
     return _VALUE.sub(lambda found: numbers[found[1]], text), tuple(numbers)
 
@@ -52,17 +65,33 @@ def statement(scan: Scan) -> tuple[str, tuple[str, ...]]:
 def _page(scan: Scan) -> str:
     """Keys first, documents last: only the rows of the page are read whole, from the places where they were found."""
     found = _collected(scan) if scan.kind in ("collect", "probe") else _walked(scan)
-    raw, status = scan.documents
     return f"""
 SELECT /* page {scan.kind} */
-    {COLUMNS},
-    {payload(raw=raw, status=status)}, {_keys(scan)}, page.found, page.last
+    {_content(scan)}, {_keys(scan)}, page.found, page.last
 FROM (
 {_in(found)}
 ) AS page
 JOIN resources r ON r.cluster = {"page.cluster" if scan.clusters else "@cluster::text"} AND r.ctid = page.place
 ORDER BY {_order(scan)}
 """
+
+
+def _one(scan: Scan) -> str:
+    """The rows of one range, as many as are asked for, read where they are met."""
+    within = ["namespace = (@namespaces_0::text[])[1]"] if scan.ranges[0].within else []
+    of_type = ["cluster = @cluster::text", "type_id = (@types_0::integer[])[1]"]
+    return f"""
+SELECT /* page {scan.kind} */
+    {_content(scan)}, {_key_columns(scan)}, true AS found, false AS last
+FROM resources r
+WHERE {_all(*of_type, *within, *_extent(scan))}
+ORDER BY {_ties(scan)} LIMIT @limit::bigint
+"""
+
+
+def _content(scan: Scan) -> str:
+    raw, status = scan.documents
+    return _ITEM if scan.items else f"{COLUMNS},\n    {payload(raw=raw, status=status)}"
 
 
 # -- walks -------------------------------------------------------------------------------------------------------------
@@ -250,9 +279,9 @@ CROSS JOIN LATERAL (
 
 def _looked_up(scan: Scan, part: int) -> list[str]:
     trigrams = [f"(@trigrams::text[])[{one}]" for one in range(1, scan.trigrams + 1)]
-    lookups = [_TERMS_OF.format("''", f'{trigram} COLLATE "C"', "'{}'") for trigram in trigrams]
-    lookups += [_TERMS_OF.format("''", "''", "@term_labels::jsonb")] if scan.labels else []
-    terms = " || ".join(lookups)
+    asked = [_TERMS_OF.format("''", f'{trigram} COLLATE "C"', "'{}'") for trigram in trigrams]
+    asked += [_TERMS_OF.format("''", "''", "@term_labels::jsonb")] if scan.labels else []
+    terms = " || ".join(asked)
     of_namespace = _TERMS_OF.format('wanted COLLATE "C"', "''", "'{}'")
     namespaces = f"ARRAY(SELECT unnest({of_namespace}) FROM jsonb_object_keys(in_namespaces) AS wanted)"
     match scan.ranges[part].looked_up:
@@ -267,12 +296,12 @@ def _looked_up(scan: Scan, part: int) -> list[str]:
 def _sample(scan: Scan) -> str:
     """Uids are random, so that the first of them are a fair sample."""
     part = _CONDITIONS["name_contains"]
-    conditions = [f"labels @> (@each_label::jsonb[])[{one}]" for one in range(1, scan.labels + 1)]
-    conditions += [
+    asked = [f"labels @> (@each_label::jsonb[])[{one}]" for one in range(1, scan.labels + 1)]
+    asked += [
         part.replace("@name_contains::text", f"(@trigrams::text[])[{one}]") for one in range(1, scan.trigrams + 1)
     ]
-    conditions = conditions or [_all(*(_CONDITIONS[name] for name in scan.filters)), _all(*_between(scan))]
-    shares = ",\n    ".join(f"coalesce(avg(({condition})::integer), 0)::float8" for condition in conditions)
+    asked = asked or [_all(*(_CONDITIONS[name] for name in scan.filters)), _all(*_between(scan))]
+    shares = ",\n    ".join(f"coalesce(avg(({condition})::integer), 0)::float8" for condition in asked)
     return f"""
 SELECT /* page {scan.kind} */ ARRAY[
     {shares}

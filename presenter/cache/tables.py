@@ -112,6 +112,8 @@ resources = sa.Table(
     sa.Column("labels", pg.JSONB, nullable=False),
     sa.Column("raw", pg.JSONB, nullable=False),
     _count("revision"),  # of the transaction that changed it last; 0: it was a version that did not count
+    _time("piece_of", nullable=True),  # the `updated_at` of the state that the piece is of; of another it is void
+    sa.Column("piece", sa.LargeBinary),  # the item as it goes out, compressed (see `items`); NULL: not made yet
 )
 
 _ORDERS = {

@@ -14,14 +14,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from presenter.cache import writes
+from presenter import raw_json
+from presenter.cache import items, writes
 from presenter.cache.lease import UNKNOWN, fence, lease_lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
+from presenter.cache.pages import row_of
 from presenter.cache.unstorable import UNSTORABLE, metadata_only
 from presenter.errors import DatabaseUnavailable, UnknownCluster
 from presenter.resource import (
@@ -49,6 +51,9 @@ NOW = math.inf
 
 REVISIONS_LOST = 2**20
 """More than the writer before can have used in transactions that were lost since."""
+
+_CLOCK_HOLDS = 1.0
+"""Seconds for which this process counts on by itself from what the database's clock has said."""
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +88,26 @@ class _List:
     names: int = 0
 
 
+class _Clock:
+    """The database's clock, by which rows are dated: it is asked once a second, and counted on from there.
+
+    It never goes back by less than a second: that much may be its answer's way. By more it was set back.
+    """
+
+    def __init__(self) -> None:
+        self._asked = -math.inf
+        self._said = self._last = datetime.min.replace(tzinfo=UTC)
+
+    async def now(self, connection: Connection) -> datetime:
+        if time.monotonic() - self._asked > _CLOCK_HOLDS:
+            self._said = await connection.fetchval(writes.CLOCK)
+            self._asked = time.monotonic()
+        now = self._said + timedelta(seconds=time.monotonic() - self._asked)
+        if not timedelta(0) < self._last - now < timedelta(seconds=1):
+            self._last = now
+        return self._last
+
+
 class Writer:
     """Writes what one cluster's API server says, under the epoch of its lease (None: nobody else could write).
 
@@ -100,6 +125,7 @@ class Writer:
         self._committed: dict[Watch, str] = {}
         self._opened: tuple[str, list[str], bool] | None = None
         self._revision: int | None = None
+        self._clock = _Clock()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -168,9 +194,13 @@ class Writer:
 
     async def known_types(self) -> list[ResourceType]:
         """The watched types of this cluster in the cache, from this run or an earlier one."""
+        return list((await self.types()).values())
+
+    async def types(self) -> dict[int, ResourceType]:
+        """The same, by their keys in the cache."""
         async with self._pool.connection() as connection:
-            rows = await connection.fetch(writes.KNOWN_TYPES, self._cluster)
-        return [type_of(row) for row in rows]
+            rows = await connection.fetch(writes.TYPES, self._cluster)
+        return {row["id"]: type_of(row) for row in rows}
 
     async def declare(self, type: ResourceType, namespaces: Sequence[str] = (ALL_NAMESPACES,)) -> list[Watch]:
         """Record the type and its watches, one for each namespace; delete its other watches with their rows.
@@ -388,11 +418,13 @@ class Writer:
         as_of: float | None,
     ) -> None:
         committed = self._committed.get(watch)
+        now = await self._clock.now(connection)
         outcome = await connection.fetchrow(
             writes.APPLY,
             self._cluster,
             watch.type_id,
-            *_columns(upserts),
+            *self._columns(watch.type, upserts, now),
+            now,
             revision,
             self._epoch,
             watch.namespace,
@@ -431,7 +463,9 @@ class Writer:
         if not objects:
             return Written()
         newest = {object.uid: object for object in objects}.values()
-        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *_columns(newest), revision)
+        now = await self._clock.now(connection)
+        columns = self._columns(watch.type, newest, now)
+        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *columns, now, revision)
         return Written(fresh, sum(object.sanitised for object in newest))
 
     async def _upsert_in_parts(
@@ -463,6 +497,46 @@ class Writer:
         log.warning("only metadata is kept, PostgreSQL refuses the rest", **place, error=refusal)
         return written
 
+    def _columns(self, type: ResourceType, objects: Collection[Object], now: datetime) -> tuple[list[Any], ...]:
+        """What is stored of the objects, a list for each column."""
+        return (
+            [object.uid for object in objects],
+            [object.namespace for object in objects],
+            [object.name for object in objects],
+            [object.version for object in objects],
+            [object.resource_version for object in objects],
+            [object.created_at for object in objects],
+            [object.composition_id for object in objects],
+            [object.labels for object in objects],
+            [object.raw for object in objects],
+            [items.piece(items.item(object, self._cluster, type, now, object.raw)) for object in objects],
+        )
+
+    # -- pieces --------------------------------------------------------------------------------------------------------
+
+    async def make_pieces(
+        self, type_id: int, type: ResourceType, after: str, looked_at: int, most: int
+    ) -> tuple[str | None, int]:
+        """Make the pieces of rows that have none: of `most` among the next `looked_at` after this uid.
+
+        Returns the uid to go on after, None at the end, and how many were made. What is served does not change by it,
+        so that it is no new revision.
+        """
+        async with self._transaction() as connection:
+            until = await connection.fetchval(writes.FURTHER_ON, self._cluster, type_id, after, looked_at)
+            if until is None:
+                return None, 0
+            records = await connection.fetch(writes.WITHOUT_PIECE, self._cluster, type_id, after, until, most)
+            rows = [row_of(record) for record in records]
+            if rows:
+                uids = [row.uid for row in rows]
+                pieces = [
+                    items.piece(items.item(row, self._cluster, type, row.updated_at, raw_json.compact(row.raw or b"")))
+                    for row in rows
+                ]
+                await connection.execute(writes.PUT_PIECES, self._cluster, type_id, uids, pieces)
+        return (rows[-1].uid if len(rows) == most else until), len(rows)
+
 
 def type_of(row: asyncpg.Record) -> ResourceType:
     """The type that a row of `resource_types` describes."""
@@ -473,21 +547,6 @@ def type_of(row: asyncpg.Record) -> ResourceType:
         kind=row["kind"],
         namespaced=row["namespaced"],
         versions=tuple(row["versions"]),
-    )
-
-
-def _columns(objects: Collection[Object]) -> tuple[list[Any], ...]:
-    """What is stored of the objects, a list for each column."""
-    return (
-        [object.uid for object in objects],
-        [object.namespace for object in objects],
-        [object.name for object in objects],
-        [object.version for object in objects],
-        [object.resource_version for object in objects],
-        [object.created_at for object in objects],
-        [object.composition_id for object in objects],
-        [object.labels for object in objects],
-        [object.raw for object in objects],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from presenter.cache.lease import FENCE
+from presenter.cache.sql import COLUMNS, payload
 
 CATALOG_CHANNEL = "presenter_catalog"
 """Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
@@ -53,8 +54,8 @@ REVISION = """
 SELECT coalesce(max(w.revision), 0) FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1
 """
 
-KNOWN_TYPES = """
-SELECT api_group, version, resource, kind, namespaced, versions FROM resource_types t
+TYPES = """
+SELECT id, api_group, version, resource, kind, namespaced, versions FROM resource_types t
 WHERE cluster = $1 AND EXISTS (SELECT FROM watches WHERE type_id = t.id) ORDER BY id
 """
 
@@ -126,21 +127,24 @@ FROM resources r JOIN resource_types t ON t.id = r.type_id
 WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch = t.epoch
 """
 
+CLOCK = "SELECT clock_timestamp()"
+
 # An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
 # Equal versions differ only when the type is now watched in another version, and then only in the body.
 _WRITTEN = """
-INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at, revision,
-    uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
-SELECT $1, t.id, t.epoch, clock_timestamp(), $12::bigint, o.*
+INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at, revision, piece_of,
+    uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw, piece)
+SELECT $1, t.id, t.epoch, $13::timestamptz, $14::bigint, $13, o.*
 FROM {type} t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[], $9::uuid[],
-    $10::jsonb[], $11::jsonb[])
-    AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw)
+    $10::jsonb[], $11::jsonb[], $12::bytea[])
+    AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw, piece)
 WHERE t.id = $2
 ON CONFLICT (cluster, type_id, uid) DO UPDATE
 SET epoch = excluded.epoch, updated_at = excluded.updated_at, revision = excluded.revision,
     namespace = excluded.namespace, name = excluded.name, version = excluded.version,
     resource_version = excluded.resource_version, created_at = excluded.created_at,
-    composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw
+    composition_id = excluded.composition_id, labels = excluded.labels, raw = excluded.raw,
+    piece_of = excluded.piece_of, piece = excluded.piece
 WHERE stored.epoch < excluded.epoch
     OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
     OR stored.resource_version < excluded.resource_version
@@ -151,6 +155,23 @@ UPSERT = f"""
 WITH written AS ({_WRITTEN.format(type="resource_types")}) SELECT count(*) FILTER (WHERE fresh) FROM written
 """
 
+# Of rows that have no piece: an earlier version wrote them. What is looked at has an end, whatever is found.
+WITHOUT_PIECE = f"""
+SELECT {COLUMNS}, {payload(raw=True, status=False)}
+FROM resources r
+WHERE cluster = $1 AND type_id = $2 AND piece_of IS DISTINCT FROM updated_at
+    AND uid > $3 AND uid <= $4 ORDER BY uid LIMIT $5 FOR NO KEY UPDATE
+"""
+FURTHER_ON = """
+SELECT max(uid) FROM (
+    SELECT uid FROM resources WHERE cluster = $1 AND type_id = $2 AND uid > $3 ORDER BY uid LIMIT $4
+) AS next
+"""
+PUT_PIECES = """
+UPDATE resources r SET piece_of = r.updated_at, piece = made.piece
+FROM unnest($3::text[], $4::bytea[]) AS made (uid, piece)
+WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = made.uid
+"""
 _IS_GONE = """
 stored.uid = gone.uid AND (stored.resource_version IS NULL OR gone.resource_version IS NULL
     OR stored.resource_version <= gone.resource_version)
@@ -180,29 +201,29 @@ WHERE type_id = $1 AND namespace = $2
 # A run of events is one statement, since each round trip delays all who wait for their turn. The lease is held on to;
 # what is written depends on it, and on the checkpoint being the one of the last commit; and the watch moves on with it.
 APPLY = f"""
-WITH lease AS ({FENCE.format(epoch="$13")}),
+WITH lease AS ({FENCE.format(epoch="$15")}),
 type AS (
     SELECT t.id, t.epoch FROM watches w JOIN resource_types t ON t.id = w.type_id
-    WHERE w.type_id = $2 AND w.namespace = $14 AND ($15::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $15)
-        AND ($13::bigint IS NULL OR EXISTS (SELECT FROM lease))
+    WHERE w.type_id = $2 AND w.namespace = $16 AND ($17::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $17)
+        AND ($15::bigint IS NULL OR EXISTS (SELECT FROM lease))
 ),
 gone AS (
-    DELETE FROM resources stored USING type, unnest($16::text[], $17::numeric[]) AS gone (uid, resource_version)
+    DELETE FROM resources stored USING type, unnest($18::text[], $19::numeric[]) AS gone (uid, resource_version)
     WHERE stored.cluster = $1 AND stored.type_id = type.id AND {_IS_GONE} RETURNING true
 ),
 written AS ({_WRITTEN.format(type="type")}),
 moved AS (
-    UPDATE watches w SET checkpoint = coalesce($18::text, checkpoint),
-        state = CASE WHEN $22::interval IS NULL THEN state ELSE 'live' END,
-        error = CASE WHEN $22 IS NULL THEN error ELSE '' END,
-        last_event_at = coalesce(statement_timestamp() - $22, last_event_at),
-        events = events + $19::bigint, numbered = numbered + $19, sanitised = sanitised + $20::bigint,
-        revision = CASE WHEN $19 > 0 THEN $12::bigint ELSE revision END,
+    UPDATE watches w SET checkpoint = coalesce($20::text, checkpoint),
+        state = CASE WHEN $24::interval IS NULL THEN state ELSE 'live' END,
+        error = CASE WHEN $24 IS NULL THEN error ELSE '' END,
+        last_event_at = coalesce(statement_timestamp() - $24, last_event_at),
+        events = events + $21::bigint, numbered = numbered + $21, sanitised = sanitised + $22::bigint,
+        revision = CASE WHEN $21 > 0 THEN $14::bigint ELSE revision END,
         objects = objects + (SELECT count(*) FROM written WHERE fresh) - (SELECT count(*) FROM gone)
-    FROM type WHERE w.type_id = type.id AND w.namespace = $14 RETURNING true
+    FROM type WHERE w.type_id = type.id AND w.namespace = $16 RETURNING true
 )
 SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM moved) AS moved,
-    CASE WHEN $21::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
+    CASE WHEN $23::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
 """
 COUNT = """
 UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4, revision = $5

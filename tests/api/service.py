@@ -180,8 +180,8 @@ async def serving(
     if running.done():
         running.result()  # it could not start, and says why
     try:
-        # Cookies would be state between tests; compressed answers stay as they came.
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session:
+        # Cookies would be state between tests.
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             yield Service(session, await listening)
     finally:
         running.cancel()

@@ -55,12 +55,14 @@ def scan_of(query: Query, kind: ScanKind, *, end: bool = False) -> Scan:
 def scans() -> Iterator[tuple[str, Scan]]:
     """Every kind, in each of its forms."""
     named = replace(FEW_TYPES, filters=Filters(name="a"))
-    yield "walk-nested-one-type", scan_of(ALL_OF_ONE, "walk nested")
-    yield "walk-nested-backward", scan_of(replace(ALL_OF_ONE, after=RESUMED, backward=True), "walk nested")
+    yield "walk-of-one", scan_of(ALL_OF_ONE, "walk of one")
+    yield "walk-of-one-items", scan_of(replace(ALL_OF_ONE, items=True), "walk of one")
+    yield "walk-of-one-backward", scan_of(replace(ONE_NAMESPACE, after=RESUMED, backward=True), "walk of one")
+    yield "walk-nested-items", scan_of(replace(ONE_NAMESPACE, filters=LABELS, items=True), "walk nested")
     yield "walk-nested-filtered", scan_of(replace(ONE_NAMESPACE, after=RESUMED, filters=LABELS), "walk nested")
     yield (
-        "walk-nested-since",
-        scan_of(replace(ALL_OF_ONE, sort=Sort.UPDATED_AT, after=RESUMED, filters=Filters(since=TODAY)), "walk nested"),
+        "walk-of-one-since",
+        scan_of(replace(ALL_OF_ONE, sort=Sort.UPDATED_AT, after=RESUMED, filters=Filters(since=TODAY)), "walk of one"),
     )
     yield "walk-merge-types", scan_of(replace(FEW_TYPES, after=RESUMED), "walk merge")
     yield "walk-merge-clusters", scan_of(CLUSTERS, "walk merge")

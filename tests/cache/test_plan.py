@@ -52,7 +52,7 @@ def test_without_a_filter_one_walk_finds_all_there_is() -> None:
     [step], page = steps(ALL_OF_ONE, [rows(ALL_OF_ONE, 51, gave_up=False)])
     assert page is not None
     assert len(page) == 51
-    assert (step.scan.kind, step.scan.rows_of_each) == ("walk nested", 64)
+    assert (step.scan.kind, step.scan.rows_of_each) == ("walk of one", 0)
     assert step.values == {
         "limit": 51,
         "cluster": "test",

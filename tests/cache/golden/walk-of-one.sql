@@ -1,0 +1,7 @@
+-- $1 cluster, $2 types_0, $3 limit
+SELECT /* page walk of one */
+    r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
+    r.raw AS raw, NULL::jsonb AS status, created_at AS k0, uid AS k1, type_id AS k2, true AS found, false AS last
+FROM resources r
+WHERE cluster = $1::text AND type_id = ($2::integer[])[1]
+ORDER BY k0 DESC, k1 DESC LIMIT $3::bigint
