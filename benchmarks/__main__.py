@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import costs, first_list, latency, memory, throughput
+from benchmarks import against_base, costs, first_list, latency, memory, throughput
 from benchmarks.costs import NEIGHBOURS, Cost
 from benchmarks.database import Filled, filled
 from benchmarks.shapes import DEEP
@@ -24,7 +24,7 @@ from benchmarks.system import write_json
 from benchmarks.throughput import serving
 from presenter import logs
 
-SECTIONS = ("pages", "throughput", "first-list", "changes", "memory")
+SECTIONS = ("pages", "throughput", "gzip", "first-list", "changes", "memory")
 SECONDS = 5.0
 CLUSTER_OBJECTS = 20_000
 """At most so many for what needs a cluster, which is held in memory."""
@@ -44,6 +44,8 @@ async def run(arguments: argparse.Namespace) -> Figures:
             figures["pages"] = await pages(population, bars, everything=arguments.all)
         if "throughput" in arguments.only:
             figures["throughput"] = await pages_a_second(population, bars)
+        if "gzip" in arguments.only:
+            figures["gzip"] = await pages_beside_the_base(population, arguments, bars)
         if "memory" in arguments.only:
             await memory_of_serving(population, bars)
     objects = min(arguments.objects, CLUSTER_OBJECTS)
@@ -150,6 +152,13 @@ async def pages_a_second(population: Filled, bars: Figures) -> list[Figures]:
             rate.ratio for rate in found if rate.page == limit and rate.connections == 8
         )
     return [asdict(rate) for rate in found]
+
+
+async def pages_beside_the_base(population: Filled, arguments: argparse.Namespace, bars: Figures) -> list[Figures]:
+    """Compressed and as they are, beside what an earlier commit makes of the same objects."""
+    print(f"\npages of whole objects beside those of {against_base.BASE}\n{against_base.HEADER}")
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
+        return await against_base.measure(population, arguments.data_dir or Path(directory), bars)
 
 
 async def memory_of_serving(population: Filled, bars: Figures) -> None:

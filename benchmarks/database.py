@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from benchmarks.population import CLUSTER, COLUMNS, GROUP, START, TYPES, Population, Record
-from presenter.cache import migration
+from presenter.cache import items, migration
 from presenter.cache.pages import PLANNING
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
@@ -46,7 +46,7 @@ class Filled:
 @asynccontextmanager
 async def filled(objects: int, directory: Path) -> AsyncIterator[Filled]:
     """The population in a PostgreSQL under `directory`, which is filled where it does not hold it yet."""
-    postgres = await _started(directory / f"{objects}")
+    postgres = await started(directory / f"{objects}")
     try:
         address = postgres.address()
         await migration.migrate(address)
@@ -62,7 +62,7 @@ async def filled(objects: int, directory: Path) -> AsyncIterator[Filled]:
         await postgres.stop()
 
 
-async def _started(directory: Path) -> EmbeddedPostgres:
+async def started(directory: Path) -> EmbeddedPostgres:
     """With a quarter of the machine's memory as its cache, as PostgreSQL's manual has it for a server of its own."""
     postgres = await EmbeddedPostgres.start(directory)
     connection = await postgres.address().connect()
@@ -97,20 +97,48 @@ async def _fill(pool: Pool, connection: Connection, population: Population) -> N
     await connection.execute("TRUNCATE resources")
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
-    batches = population.batches()
+    batches, types = population.batches(), dict(zip(population.type_ids, TYPES, strict=True))
     async with asyncio.TaskGroup() as tasks:
         for _ in range(_COPYING):
-            tasks.create_task(_copy(pool, batches))
+            tasks.create_task(_copy(pool, batches, types))
     await connection.execute("SET maintenance_work_mem = '1GB'")
     for index in indexes:
         await connection.execute(index["indexdef"])
     await _finish(connection)
 
 
-async def _copy(pool: Pool, batches: Iterator[list[Record]]) -> None:
+async def _copy(pool: Pool, batches: Iterator[list[Record]], types: Mapping[int, ResourceType]) -> None:
     async with pool.connection() as connection:
         for batch in batches:
-            await connection.copy_records_to_table("resources", records=batch, columns=COLUMNS)
+            records = [_with_piece(record, types) for record in batch]
+            await connection.copy_records_to_table(
+                "resources", records=records, columns=(*COLUMNS, "piece_of", "piece")
+            )
+
+
+def _with_piece(record: Record, types: Mapping[int, ResourceType]) -> Record:
+    """With what the writer stores beside it."""
+    values = dict(zip(COLUMNS, record, strict=True))
+    type = types[values["type_id"]]
+    item = items.item(as_object(record), CLUSTER, type, values["updated_at"], values["raw"])
+    return (*record, values["updated_at"], items.piece(item))
+
+
+def as_object(record: Record) -> Object:
+    """As the writer gets it."""
+    values = dict(zip(COLUMNS, record, strict=True))
+    composition = values["composition_id"]
+    return Object(
+        uid=values["uid"],
+        namespace=values["namespace"],
+        name=values["name"],
+        version=values["version"],
+        resource_version=values["resource_version"],
+        created_at=values["created_at"],
+        composition_id=None if composition is None else str(composition),
+        labels=values["labels"],
+        raw=values["raw"],
+    )
 
 
 async def _finish(connection: Connection) -> None:

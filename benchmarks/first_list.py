@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.database import as_object
 from benchmarks.population import CLUSTER, COLUMNS, TYPES, Population, Record
 from presenter.cache import migration
 from presenter.cache.pool import Pool
 from presenter.cache.writer import Writer
 from presenter.commands.embedded import EmbeddedPostgres
-from presenter.resource import Object, Watch
+from presenter.resource import Watch
 
 _PAGE = 500
 
@@ -65,7 +66,7 @@ async def _copied(pool: Pool, rows: list[Record]) -> float:
 
 async def _listed(writer: Writer, watches: list[Watch], rows: list[Record]) -> float:
     """Seconds for the same as one list of each type."""
-    pages = {watch: list(_pages([_object(row) for row in rows if row[1] == watch.type_id])) for watch in watches}
+    pages = {watch: list(_pages([as_object(row) for row in rows if row[1] == watch.type_id])) for watch in watches}
     start = time.perf_counter()
     for watch, objects in pages.items():
         await writer.begin_list(watch)
@@ -78,19 +79,3 @@ async def _listed(writer: Writer, watches: list[Watch], rows: list[Record]) -> f
 def _pages(rows: list[T]) -> Iterator[list[T]]:
     for first in range(0, len(rows), _PAGE):
         yield rows[first : first + _PAGE]
-
-
-def _object(row: Record) -> Object:
-    values = dict(zip(COLUMNS, row, strict=True))
-    composition = values["composition_id"]
-    return Object(
-        uid=values["uid"],
-        namespace=values["namespace"],
-        name=values["name"],
-        version=values["version"],
-        resource_version=values["resource_version"],
-        created_at=values["created_at"],
-        composition_id=None if composition is None else str(composition),
-        labels=values["labels"],
-        raw=values["raw"],
-    )

@@ -23,7 +23,10 @@ _ENDLESS = sys.maxsize
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked: the path (with parameters) again and again or, if `walking`, page after page from there on."""
+    """What is asked: the path (with parameters) again and again or, if `walking`, page after page from there on.
+
+    `encoding` is what is accepted, if anything is.
+    """
 
     port: int
     path: str
@@ -31,6 +34,7 @@ class Load:
     connections: int
     seconds: float
     walking: bool = False
+    encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ class _Caller(asyncio.Protocol):
 
     def _get(self, cursor: str) -> bytes:
         path = f"{self.load.path}&cursor={cursor}" if cursor else self.load.path
-        return f"GET {path} HTTP/1.1\r\nHost: benchmark\r\nAuthorization: Bearer {self.load.token}\r\n\r\n".encode()
+        accepted = f"Accept-Encoding: {self.load.encoding}\r\n" if self.load.encoding else ""
+        head = f"Host: benchmark\r\nAuthorization: Bearer {self.load.token}\r\n{accepted}"
+        return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's."""

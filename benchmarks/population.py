@@ -45,6 +45,8 @@ RECENT = START + SPAN * 0.999
 COMPOSED_SHARE, COMPOSITION_SIZE = 0.3, 60
 
 _BODIES = 512
+_COMPACT = (",", ":")
+"""As API servers write JSON."""
 _RUN = 500
 """So many objects of one type follow each other, as the pages of concurrent lists do."""
 
@@ -121,7 +123,7 @@ class _Maker:
         uid = str(_uuid(chance))
         composition = chance.choice(self._compositions) if chance.random() < COMPOSED_SHARE else None
         version = next(self._versions)
-        encoded = json.dumps(labels)
+        encoded = json.dumps(labels, separators=_COMPACT)
         head = (
             f'{{"apiVersion":"{GROUP}/{VERSION}","kind":"{type.kind}","metadata":{{"name":"{name}",'
             f'"namespace":"{namespace}","uid":"{uid}","resourceVersion":"{version}","labels":{encoded},'
@@ -162,7 +164,7 @@ def _body(chance: random.Random) -> bytes:
         ],
         "observedGeneration": chance.randrange(100),
     }
-    return json.dumps({"spec": {"containers": containers}, "status": status})[1:].encode()
+    return json.dumps({"spec": {"containers": containers}, "status": status}, separators=_COMPACT)[1:].encode()
 
 
 def _container(chance: random.Random) -> dict[str, Any]:

@@ -49,9 +49,11 @@ class Serving:
     port: int
     token: str
 
-    async def load(self, connections: int, seconds: float, *, walking: bool = False, **parameters: Any) -> Answered:
+    async def load(
+        self, connections: int, seconds: float, *, walking: bool = False, encoding: str = "", **parameters: Any
+    ) -> Answered:
         """Ask for pages, for so long."""
-        return await call(Load(self.port, _path(**parameters), self.token, connections, seconds, walking))
+        return await call(Load(self.port, _path(**parameters), self.token, connections, seconds, walking, encoding))
 
     def cpu_seconds(self) -> float:
         """What its processes have used so far."""
@@ -75,12 +77,12 @@ def _path(**parameters: Any) -> str:
 
 
 @asynccontextmanager
-async def serving(address: Address, workers: int) -> AsyncIterator[Serving]:
-    """Start it with so many processes, and stop it in the end."""
+async def serving(address: Address, workers: int, **variables: str) -> AsyncIterator[Serving]:
+    """Start it with so many processes, and stop it in the end. More `variables` may lead to another version."""
     token = sign(KEY.encode(), USER, [], timedelta(days=1))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as home:
-        variables = {"PORT": "0", "SIGN_KEY": KEY, "RBAC_MAX_STALENESS": "1000h", **variables_of(address)}
-        process = await Process.start("serve", "--workers", str(workers), home=Path(home), **AFRESH, **variables)
+        variables |= {"PORT": "0", "SIGN_KEY": KEY, "RBAC_MAX_STALENESS": "1000h", **variables_of(address), **AFRESH}
+        process = await Process.start("serve", "--workers", str(workers), home=Path(home), **variables)
         try:
             port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
             yield Serving(process, int(port), token)
@@ -151,7 +153,9 @@ async def latencies(service: Serving, seconds: float) -> dict[str, float]:
 async def _pgbench(filled: Filled, limit: int, connections: int, seconds: float) -> float:
     """Transactions a second of the statement behind such a page, prepared, with the arguments as variables."""
     ranges = (ScanRange(CLUSTER, filled.population.type_ids[0]),)
-    sql, arguments = statement(next(plan(Query(ranges, Sort.CREATED_AT, descending=True, limit=limit, raw=True))))
+    step = next(plan(Query(ranges, Sort.CREATED_AT, descending=True, limit=limit, raw=True, items=True)))
+    sql, names = statement(step.scan)
+    arguments = [step.values[name] for name in names]
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(re.sub(r"\$(\d+)", r":a\1", sql).strip() + ";\n")
         script.flush()

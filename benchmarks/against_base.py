@@ -1,0 +1,174 @@
+"""Pages of whole objects, compressed and as they are, beside an earlier commit that serves the same objects.
+
+Both run at once, each on a PostgreSQL of its own, and are asked in turns. What counts is the processor time of service
+and PostgreSQL for each request, which a busy machine changes least.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.database import Filled, started
+from benchmarks.throughput import Serving, serving
+from presenter.cache.pool import Pool
+
+BASE = "a3d0417"
+"""Which compresses nothing."""
+TURNS, SECONDS = 5, 2.0
+_CHECKOUT = Path(__file__).parents[1]
+_MAIN = "from presenter.cli import main\n"
+"""Where the base's command is, in the place where this version's is."""
+_FILL = """
+import asyncio, sys
+from benchmarks.database import fill
+from presenter.cache import migration
+from presenter.cache.pages import PLANNING
+from presenter.cache.pool import Address, Pool
+
+async def main():
+    address = Address(sys.argv[1], sys.argv[2] or None)
+    await migration.migrate(address)
+    async with Pool.opened(address, size=4, command_timeout=3600, **PLANNING) as pool:
+        await fill(pool, int(sys.argv[3]))
+
+asyncio.run(main())
+"""
+_SIZE = "SELECT pg_total_relation_size('resources')"
+
+
+@dataclass
+class Side:
+    """One that is asked: what each request took, turn by turn, in microseconds of processor time and of time."""
+
+    service: Serving
+    backends: psutil.Process
+    encoding: str
+    service_us: list[float] = field(default_factory=list)
+    postgres_us: list[float] = field(default_factory=list)
+    microseconds: list[float] = field(default_factory=list)
+    body_bytes: int = 0
+
+    async def ask(self, limit: int, seconds: float) -> None:
+        """For so long, on one connection."""
+        before = self.service.cpu_seconds(), _used(self.backends)
+        answered = await self.service.load(1, seconds, encoding=self.encoding, limit=limit, raw="true")
+        requests = len(answered.answers)
+        self.service_us.append(1e6 * (self.service.cpu_seconds() - before[0]) / requests)
+        self.postgres_us.append(1e6 * (_used(self.backends) - before[1]) / requests)
+        self.microseconds.append(1e3 * answered.milliseconds(0.5))
+        self.body_bytes = answered.body_bytes
+
+    @property
+    def cpu_us(self) -> float:
+        """Of both."""
+        return statistics.median(map(sum, zip(self.service_us, self.postgres_us, strict=True)))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Pages of one size: of the base, and of this commit as they are and compressed."""
+
+    limit: int
+    base: Side
+    identity: Side
+    gzip: Side
+
+    def figures(self) -> dict[str, Any]:
+        """For a machine."""
+        sides = {"base": self.base, "identity": self.identity, "gzip": self.gzip}
+        names = ("service_us", "postgres_us", "microseconds", "body_bytes")
+        return {"limit": self.limit, **{key: {n: getattr(side, n) for n in names} for key, side in sides.items()}}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"{self.limit:6} {name:9} {statistics.median(side.service_us):10,.0f} "
+            f"{statistics.median(side.postgres_us):11,.0f} {side.cpu_us / self.base.cpu_us:8.2f} "
+            f"{statistics.median(side.microseconds) / 1000:9.2f} {side.body_bytes:12,}"
+            for name, side in (("base", self.base), ("identity", self.identity), ("gzip", self.gzip))
+        ]
+
+
+HEADER = "  size           service µs  postgres µs    ratio    p50 ms   body bytes"
+
+
+async def measure(filled: Filled, directory: Path, bars: dict[str, Any]) -> list[dict[str, Any]]:
+    """Pages of 5, 50 and 5,000, and the size of the table with its indexes."""
+    found = []
+    async with _base(filled.population.objects, directory) as (base_pool, base), serving(filled.address, 1) as service:
+        here, there = await _postmaster(filled.pool), await _postmaster(base_pool)
+        for limit in (5, 50, 5000):
+            compared = Compared(limit, Side(base, there, ""), Side(service, here, ""), Side(service, here, "gzip"))
+            sides = (compared.base, compared.identity, compared.gzip)
+            for side in sides:
+                await side.service.load(1, SECONDS / 2, encoding=side.encoding, limit=limit, raw="true")
+            for _ in range(TURNS):
+                for side in sides:
+                    await side.ask(limit, SECONDS)
+            found.append(compared.figures())
+            print(*compared.lines(), sep="\n")
+            bars[f"cpu{limit}_identity_vs_base"] = round(compared.identity.cpu_us / compared.base.cpu_us, 2)
+            bars[f"cpu{limit}_gzip_vs_base"] = round(compared.gzip.cpu_us / compared.base.cpu_us, 2)
+            bars[f"bytes{limit}_gzip_vs_base"] = round(compared.gzip.body_bytes / compared.base.body_bytes, 2)
+            times = [statistics.median(side.microseconds) for side in (compared.gzip, compared.base)]
+            bars[f"time{limit}_gzip_vs_base"] = round(times[0] / times[1], 2)
+        bars["size_vs_base"] = round(await _size(filled.pool) / await _size(base_pool), 2)
+    return found
+
+
+async def _size(pool: Pool) -> int:
+    async with pool.connection() as connection:
+        size: int = await connection.fetchval(_SIZE)
+    return size
+
+
+async def _postmaster(pool: Pool) -> psutil.Process:
+    async with pool.connection() as connection:
+        parent = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).parent()
+    assert parent is not None
+    return parent
+
+
+def _used(postmaster: psutil.Process) -> float:
+    times = [child.cpu_times() for child in postmaster.children()]
+    return sum(time.user + time.system for time in times)
+
+
+@asynccontextmanager
+async def _base(objects: int, directory: Path) -> AsyncIterator[tuple[Pool, Serving]]:
+    """The base, serving what it has stored itself; its code is that of git."""
+    async with AsyncExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        code = home / "base"
+        await _run("git", "-C", f"{_CHECKOUT}", "worktree", "add", "--detach", f"{code}", BASE)
+        stack.push_async_callback(_run, "git", "-C", f"{_CHECKOUT}", "worktree", "remove", "--force", f"{code}")
+        postgres = await started(directory / f"{BASE}-{objects}")
+        stack.push_async_callback(postgres.stop)
+        address = postgres.address()
+        variables = {"PYTHONPATH": f"{code}"}
+        await _run(sys.executable, "-c", _FILL, address.dsn, address.user or "", f"{objects}", cwd=code, **variables)
+        pool = await stack.enter_async_context(Pool.opened(address, size=1))
+        (commands := code / "presenter" / "commands").mkdir()
+        (commands / "main.py").write_text(_MAIN)
+        service = await stack.enter_async_context(serving(address, 1, **variables))
+        yield pool, service
+
+
+async def _run(*command: str, cwd: Path | None = None, **variables: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=os.environ | variables, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command[:3])} … failed:\n{out.decode()}")
