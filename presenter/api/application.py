@@ -55,8 +55,8 @@ class Application:
             await send(message)
 
         try:
-            if (refused := scope["state"].get(REFUSED)) is not None:
-                raise refused
+            if REFUSED in scope["state"]:
+                raise scope["state"].pop(REFUSED)  # kept there, it and this frame would wait for garbage collection
             methods, scope["path_params"] = self._routes_at(scope["path"])
             route = methods.get(scope["method"])
             observation.route = (route or next(iter(methods.values()))).path

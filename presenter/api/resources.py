@@ -229,7 +229,7 @@ async def _body(scope: ASGIScope, receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise scope["state"].get(REFUSED) or CallerGone("the caller hung up")
+            raise scope["state"].pop(REFUSED, None) or CallerGone("the caller hung up")
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, which is what is allowed")

@@ -279,9 +279,9 @@ CROSS JOIN LATERAL (
 
 def _looked_up(scan: Scan, part: int) -> list[str]:
     trigrams = [f"(@trigrams::text[])[{one}]" for one in range(1, scan.trigrams + 1)]
-    asked = [_TERMS_OF.format("''", f'{trigram} COLLATE "C"', "'{}'") for trigram in trigrams]
-    asked += [_TERMS_OF.format("''", "''", "@term_labels::jsonb")] if scan.labels else []
-    terms = " || ".join(asked)
+    lookups = [_TERMS_OF.format("''", f'{trigram} COLLATE "C"', "'{}'") for trigram in trigrams]
+    lookups += [_TERMS_OF.format("''", "''", "@term_labels::jsonb")] if scan.labels else []
+    terms = " || ".join(lookups)
     of_namespace = _TERMS_OF.format('wanted COLLATE "C"', "''", "'{}'")
     namespaces = f"ARRAY(SELECT unnest({of_namespace}) FROM jsonb_object_keys(in_namespaces) AS wanted)"
     match scan.ranges[part].looked_up:
@@ -296,12 +296,12 @@ def _looked_up(scan: Scan, part: int) -> list[str]:
 def _sample(scan: Scan) -> str:
     """Uids are random, so that the first of them are a fair sample."""
     part = _CONDITIONS["name_contains"]
-    asked = [f"labels @> (@each_label::jsonb[])[{one}]" for one in range(1, scan.labels + 1)]
-    asked += [
+    conditions = [f"labels @> (@each_label::jsonb[])[{one}]" for one in range(1, scan.labels + 1)]
+    conditions += [
         part.replace("@name_contains::text", f"(@trigrams::text[])[{one}]") for one in range(1, scan.trigrams + 1)
     ]
-    asked = asked or [_all(*(_CONDITIONS[name] for name in scan.filters)), _all(*_between(scan))]
-    shares = ",\n    ".join(f"coalesce(avg(({condition})::integer), 0)::float8" for condition in asked)
+    conditions = conditions or [_all(*(_CONDITIONS[name] for name in scan.filters)), _all(*_between(scan))]
+    shares = ",\n    ".join(f"coalesce(avg(({condition})::integer), 0)::float8" for condition in conditions)
     return f"""
 SELECT /* page {scan.kind} */ ARRAY[
     {shares}

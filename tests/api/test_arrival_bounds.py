@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import re
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -12,10 +14,16 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
+from starlette.types import Message
 
+from presenter.api.application import Application
 from presenter.cache.pool import Address
+from presenter.errors import BadRequest
 from presenter.http import connection as connections
 from presenter.http import connections as all_connections
+from presenter.http.connection import REFUSED
+from presenter.observability import Observer
 from tests.api.service import Service, serving
 from tests.api.world import WIDGETS, World
 from tests.eventually import eventually
@@ -295,3 +303,26 @@ async def test_requests_that_do_not_come_whole_hold_no_more_than_they_may(
     for stream in streams[3:]:
         stream[1].write(b"\r\n\r\n")
         assert (await answered(stream))[0] == 200
+
+
+async def test_what_was_refused_is_freed_at_once_and_does_not_wait_for_garbage_collection() -> None:
+    application = Application([], Observer(CollectorRegistry()))
+    sent: list[int] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("status", 0))
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    error = BadRequest("malformed")
+    left = weakref.ref(error)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {REFUSED: error}}
+    del error
+    gc.disable()
+    try:
+        await application(scope, receive, send)
+        assert left() is None
+    finally:
+        gc.enable()
+    assert sent == [400, 0]

@@ -51,6 +51,7 @@ class Process:
 
         It is forked from one that has loaded its modules, unless there are variables that are read meanwhile.
         """
+        _forkserver()  # in this thread: of several, each might make one
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
         with Path(os.devnull).open() as nothing, os.fdopen(its_out, "wb"), os.fdopen(its_err, "wb"):
             pid = await asyncio.to_thread(_start, arguments, home, variables, (nothing.fileno(), its_out, its_err))
