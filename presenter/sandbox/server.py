@@ -20,6 +20,7 @@ from presenter.sandbox.rbac import Access, Policy, User
 from presenter.sandbox.registry import PageNotFound
 from presenter.sandbox.rest import Rest
 from presenter.sandbox.store import Bookmark
+from presenter.sandbox.watch import Bookmarks
 
 _ADMIN = User("system:admin", ("system:masters",))
 _HEALTH = ("/healthz", "/livez", "/readyz")
@@ -170,7 +171,7 @@ class Sandbox:
             return access_reviews.answer(self.cluster, user, asked, incoming)
         if asked.verb == "watch":
             begun = partial(self._begun, asked, 200)
-            bookmarks = streaming.Bookmarks(self.bookmark_interval, self.bookmark_lead)
+            bookmarks = Bookmarks(self.bookmark_interval, self.bookmark_lead)
             return await streaming.serve(request, asked, self.cluster, self.faults, bookmarks, begun)
         return Rest(self.cluster, self._as_of_the_past(asked), incoming).answer()
 

@@ -5,31 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from typing import NamedTuple
 
 from aiohttp import web
 
-from presenter.apimachinery import errors
-from presenter.apimachinery.status import failure
+from presenter.apimachinery.list_options import ListOptions
 from presenter.sandbox import negotiation
 from presenter.sandbox.api_request import ApiRequest
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.faults import Faults, Fragment, NoStreamingLists, refusal
-from presenter.sandbox.listing import selection
 from presenter.sandbox.registry import Definition
 from presenter.sandbox.rest import resolve
 from presenter.sandbox.store import Cut
-from presenter.sandbox.watch import Watch, WatchOptions, error_line
+from presenter.sandbox.watch import Bookmarks, Watch, error_line
 
-_LONGEST = 3600.0
 _HALF_A_LINE = b'{"type":"MODIFIED","object":{"apiVersion":"'
-
-
-class Bookmarks(NamedTuple):
-    """When watches get them: every `interval` seconds, and `lead` seconds before they end."""
-
-    interval: float
-    lead: float
 
 
 async def serve(
@@ -48,8 +37,8 @@ async def serve(
     include = asked.query.get("includeObject", "")
     accept = request.headers.get("Accept", "")
     form, _ = negotiation.form_for(accept, definition, version, include, many=False, stream=True)
-    options = _options(asked, cluster, definition, bookmarks, faults)
-    watch = Watch(cluster, definition, form, options, faults)
+    options = _options(asked, cluster, definition, faults)
+    watch = Watch(cluster, definition, asked.namespace, form, options, bookmarks, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
     with suppress(ConnectionResetError):  # the client has gone, which is its right
@@ -66,33 +55,13 @@ async def serve(
     return response
 
 
-def _options(
-    asked: ApiRequest, cluster: Cluster, definition: Definition, bookmarks: Bookmarks, faults: Faults
-) -> WatchOptions:
+def _options(asked: ApiRequest, cluster: Cluster, definition: Definition, faults: Faults) -> ListOptions:
     query, streaming_lists = asked.query, True
     if "sendInitialEvents" in query and (none := faults.take(NoStreamingLists, "watch", definition.name)):
         streaming_lists = False
         if not none.refused:
             query = {k: v for k, v in query.items() if k not in ("sendInitialEvents", "resourceVersionMatch")}
-    options = cluster.list_options(query, streaming_lists=streaming_lists)
-    try:
-        version = cluster.version_of(options)
-    except errors.StatusError as problem:  # kube-apiserver does not expect it here
-        message = problem.message.removeprefix("invalid resource version: ")
-        raise errors.StatusError(failure(500, "", message)) from problem
-    streamed = options.send_initial_events
-    initial_events = options.from_now if streamed is None else streamed
-    return WatchOptions(
-        namespace=asked.namespace if definition.namespaced else "",
-        selects=selection(definition, options),
-        version=version if initial_events or version else cluster.resource_version,
-        bookmarks=options.allow_watch_bookmarks,
-        initial_events=initial_events,
-        streamed=bool(streamed),
-        timeout=options.timeout_seconds or _LONGEST,
-        bookmark_interval=bookmarks.interval,
-        bookmark_lead=bookmarks.lead,
-    )
+    return cluster.list_options(query, streaming_lists=streaming_lists)
 
 
 async def _write(response: web.StreamResponse, line: bytes, size: int) -> None:

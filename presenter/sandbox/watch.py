@@ -4,51 +4,61 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from presenter.apimachinery import errors
+from presenter.apimachinery.list_options import ListOptions
+from presenter.apimachinery.status import failure
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.faults import BreakOff, Faults, NoBookmarks, Stall, Swallow
 from presenter.sandbox.forms import Form
-from presenter.sandbox.listing import Predicate
+from presenter.sandbox.listing import selection
 from presenter.sandbox.objects import Entry, bookmark_of, restamped
 from presenter.sandbox.registry import Definition
 from presenter.sandbox.store import Bookmark, Cut, Event, EventType, Repeat, Watcher
 
+_LONGEST = 3600.0
 _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 
-@dataclass(frozen=True)
-class WatchOptions:
-    """What is watched: with `initial_events` the present state, which must be as new as `version`, and what follows.
+class Bookmarks(NamedTuple):
+    """When watches get them: every `interval` seconds, and `lead` seconds before they end."""
 
-    Without, what follows `version`. With `streamed` a bookmark tells where the present state ends, if `bookmarks` are
-    wanted at all. Times are in seconds.
-    """
-
-    namespace: str
-    selects: Predicate | None
-    version: int
-    bookmarks: bool
-    initial_events: bool
-    streamed: bool
-    timeout: float
-    bookmark_interval: float
-    bookmark_lead: float
+    interval: float
+    lead: float
 
 
 class Watch:
-    """One running watch. `lines` ends when the watch does; a `Cut` in it says how to break off."""
+    """One running watch: of what follows a version or, with initial events, of the present state and what follows it.
+
+    The present state must then be as new as the version asked for; where it ends, a bookmark tells those who asked for
+    initial events and for bookmarks. `lines` ends when the watch does; a `Cut` in it says how to break off.
+    """
 
     def __init__(
-        self, cluster: Cluster, definition: Definition, form: Form, options: WatchOptions, faults: Faults
+        self,
+        cluster: Cluster,
+        definition: Definition,
+        namespace: str,
+        form: Form,
+        options: ListOptions,
+        bookmarks: Bookmarks,
+        faults: Faults,
     ) -> None:
+        """Raises StatusError."""
+        asked, streamed = _version(cluster, options), options.send_initial_events
         self._cluster = cluster
         self._definition = definition
+        self._namespace = namespace if definition.namespaced else ""
         self._form = form
-        self._options = options
+        self._selected = selection(definition, options)
+        self._initial_events = options.from_now if streamed is None else streamed
+        self._version = asked if self._initial_events or asked else cluster.resource_version
+        self._streamed = bool(streamed)
+        self._wants_bookmarks = options.allow_watch_bookmarks
+        self._bookmarks = bookmarks
+        self._timeout = options.timeout_seconds or _LONGEST
         self._faults = faults
         self._store = cluster.store(definition)
 
@@ -73,7 +83,7 @@ class Watch:
             except errors.StatusError as expired:
                 yield error_line(expired)
                 return
-            start = max(version, self._options.version)
+            start = max(version, self._version)
             async for item in self._following(watcher, start):
                 yield item
         finally:
@@ -81,23 +91,23 @@ class Watch:
 
     def _beginning(self) -> Iterator[bytes]:
         """The present state as ADDED events, or the events since the version asked for."""
-        if not self._options.initial_events:
-            for event in self._store.since(self._options.version):
+        if not self._initial_events:
+            for event in self._store.since(self._version):
                 if line := self._line(event):
                     yield line
             return
         version = self._cluster.resource_version
-        if self._options.version > version:
-            raise errors.too_large_resource_version(self._options.version, version)
+        if self._version > version:
+            raise errors.too_large_resource_version(self._version, version)
         for entry in self._store.snapshot():
             if self._selects(entry):
                 yield self._encoded("ADDED", entry)
-        if self._options.bookmarks and self._options.streamed:
+        if self._wants_bookmarks and self._streamed:
             yield self._bookmark(version, _INITIAL_EVENTS_END)
 
     async def _following(self, watcher: Watcher, start: int) -> AsyncIterator[bytes | Cut]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._options.timeout
+        deadline = loop.time() + self._timeout
         due = self._next_bookmark(deadline)
         while True:
             try:
@@ -120,8 +130,8 @@ class Watch:
     def _next_bookmark(self, deadline: float) -> float:
         """When it is due: after the interval, and once more before the end, as kube-apiserver does it."""
         now = asyncio.get_running_loop().time()
-        last = deadline - self._options.bookmark_lead
-        due = now + self._options.bookmark_interval
+        last = deadline - self._bookmarks.lead
+        due = now + self._bookmarks.interval
         return min(due, last) if last > now else due
 
     def _told(self, order: Event | Repeat | Bookmark, start: int) -> bytes | None:
@@ -130,7 +140,7 @@ class Watch:
             return self._line(order.event)
         if isinstance(order, Event):
             return self._line(order) if order.version > start else None
-        wanted = self._options.bookmarks and order.version >= start
+        wanted = self._wants_bookmarks and order.version >= start
         if not wanted or self._faults.applies(NoBookmarks, "watch", self._definition.name):
             return None
         return self._bookmark(order.version)
@@ -159,12 +169,20 @@ class Watch:
         return line
 
     def _selects(self, entry: Entry) -> bool:
-        if self._options.namespace and entry.namespace != self._options.namespace:
+        if self._namespace and entry.namespace != self._namespace:
             return False
-        return self._options.selects is None or self._options.selects(entry)
+        return self._selected is None or self._selected(entry)
 
     def _bookmark(self, version: int, annotations: Mapping[str, str] = MappingProxyType({})) -> bytes:
         return self._encoded("BOOKMARK", bookmark_of(self._cluster.format_version(version), annotations))
+
+
+def _version(cluster: Cluster, options: ListOptions) -> int:
+    try:
+        return cluster.version_of(options)
+    except errors.StatusError as problem:  # kube-apiserver does not expect it here
+        message = problem.message.removeprefix("invalid resource version: ")
+        raise errors.StatusError(failure(500, "", message)) from problem
 
 
 def error_line(error: errors.StatusError) -> bytes:
