@@ -14,7 +14,7 @@ The state:
 
     cluster         every write passes here, and gets its resourceVersion; `controllers` do what follows from some
     store           the objects of one type; `objects` is one, and `metadata` what the API server writes of it
-    registry        the types: the `builtin` ones and those of CustomResourceDefinitions
+    registry        the types: the `builtin` ones, from `builtin.yaml`, and those of CustomResourceDefinitions
     loader          manifests from files; `samples` are those of the demo
 """
 
