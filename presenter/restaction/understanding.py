@@ -7,7 +7,7 @@ answers of each call. Only what comes out the same is understood.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from presenter.api.parameters import MAX_LIMIT
 from presenter.restaction import values
@@ -38,6 +38,10 @@ from presenter.restaction.values import (
 )
 
 _NAMESPACES = Listing("core", "v1", "namespaces")
+_ALONE = (
+    "{}: with one namespace alone the old filter went wrong, since snowplow then gives the answer itself in place of "
+    "an array of answers; now it gives the objects"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Old:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A call that lists; `cases` are what its name may stand for in the context, the usual one first."""
+    """A call that lists; `cases` are what its name may stand for in the context: first the usual one, last null."""
 
     index: int
     call: Call
@@ -253,19 +257,19 @@ class _Evaluated:
     action: RestAction
     program: Node
     candidates: tuple[_Candidate, ...]
-    _tolerant: dict[str, bool] = field(default_factory=dict)
-    _notes: list[str] = field(default_factory=list)
 
     def old(self) -> Old:
         usual = {each.call.name: each.cases[0] for each in self.candidates}
         absent, present = (self._case(usual, slice) for slice in (NULL, values.Slice()))
         lists: dict[str, OldList] = {}
         result = self._merged(absent, present, lists)
+        notes = []
         for candidate in self.candidates:
-            if candidate.call.name in lists:
-                self._vary(candidate, usual, absent)
-        lists = {name: replace(old, tolerant=self._tolerant.get(name, True)) for name, old in lists.items()}
-        return Old(self.action, result, lists, self._dropped(result, lists), tuple(self._notes))
+            if (name := candidate.call.name) in lists:
+                *alone, none = (self._outcome({**usual, name: case}) for case in candidate.cases[1:])
+                lists[name] = replace(lists[name], tolerant=not isinstance(none, Fails))
+                notes += [_ALONE.format(name) for outcome in alone if outcome != absent]
+        return Old(self.action, result, lists, self._dropped(result, lists), tuple(notes))
 
     def _case(self, results: Mapping[str, Value], slice: Value) -> Value:
         assert self.action.filter
@@ -278,22 +282,12 @@ class _Evaluated:
             with_slice = "without a slice" if slice == NULL else "with a slice"
             raise Refused(f"the filter fails {with_slice}", where) from None
 
-    def _vary(self, candidate: _Candidate, usual: Mapping[str, Value], expected: Value) -> None:
-        """What becomes of one answer instead of several, and of none."""
-        name = candidate.call.name
-        result: Value | Exception
-        for case in candidate.cases[1:]:
-            try:
-                result = Evaluation({**usual, name: case}).of(self.program, Context())
-            except (Fails, Unrecognised) as error:
-                result = error
-            if case == NULL:
-                self._tolerant[name] = not isinstance(result, Fails)
-            elif result != expected:
-                self._notes.append(
-                    f"{name}: with one namespace alone the old filter went wrong, since snowplow then gives the answer "
-                    "itself in place of an array of answers; now it gives the objects"
-                )
+    def _outcome(self, results: Mapping[str, Value]) -> Value | Exception:
+        """What the filter gives without a slice, or why that cannot be told."""
+        try:
+            return Evaluation(results).of(self.program, Context())
+        except (Fails, Unrecognised) as error:
+            return error
 
     def _merged(self, absent: Value, present: Value, lists: dict[str, OldList]) -> Value:
         """What the result is, when it is the same with and without a slice, but for the page."""
