@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Lock
 
 import psutil
 
@@ -51,7 +52,6 @@ class Process:
 
         It is forked from one that has loaded its modules, unless there are variables that are read meanwhile.
         """
-        _forkserver()  # in this thread: of several, each might make one
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
         with Path(os.devnull).open() as nothing, os.fdopen(its_out, "wb"), os.fdopen(its_err, "wb"):
             pid = await asyncio.to_thread(_start, arguments, home, variables, (nothing.fileno(), its_out, its_err))
@@ -137,7 +137,12 @@ def run(*arguments: str | Path, home: Path, stdin: str = "", **variables: str) -
 def _start(arguments: Sequence[str], home: Path, variables: Mapping[str, str], standard: tuple[int, int, int]) -> int:
     environment = {"PATH": os.defpath, "HOME": str(home), **variables}
     afresh = any(name.startswith(READ_EARLY) for name in variables)
-    return _forkserver().start([str(PRESENTER), *arguments], home, environment, standard, afresh=afresh)
+    with _making:  # of several threads, each might make one
+        forkserver = _forkserver()
+    return forkserver.start([str(PRESENTER), *arguments], home, environment, standard, afresh=afresh)
+
+
+_making = Lock()
 
 
 @cache
