@@ -15,7 +15,7 @@ from presenter.access.identity import ISSUER, sign
 from presenter.cache.pool import Address
 from presenter.sandbox import Sandbox
 from tests.e2e.processes import Process
-from tests.eventually import eventually
+from tests.eventually import PATIENCE, eventually
 
 KEY = "the-key-of-these-tests-is-long-enough"
 PANELS = "panels.widgets.templates.krateo.io"
@@ -73,9 +73,9 @@ class Service:
         items: list[Json] = reply.json["items"]
         return items
 
-    async def ready(self) -> Service:
+    async def ready(self, seconds: float = PATIENCE) -> Service:
         """Wait until it says that it is ready."""
-        await eventually(partial(self.get, "/readyz"), lambda reply: reply.status == 200)
+        await eventually(partial(self.get, "/readyz"), lambda reply: reply.status == 200, seconds)
         return self
 
     async def cached(self, type_name: str) -> dict[str, Json] | Reply:

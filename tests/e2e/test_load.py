@@ -85,7 +85,7 @@ def watching(system: System, pool: Pool, record_property: Callable[[str, object]
     @asynccontextmanager
     async def watching(*types: str, command: str = "watch") -> AsyncIterator[World]:
         system.sandbox.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CROWDED}})
-        service = await (await system.start(command, WATCH=",".join(types))).ready()
+        service = await (await system.start(command, WATCH=",".join(types))).ready(PATIENCE)
         world = World(system, service, pool, ALWAYS | set(types))
         await world.in_sync()
         sizes = [psutil.Process(service.process.pid).memory_info().rss]
