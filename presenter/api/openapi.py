@@ -76,6 +76,7 @@ _FAILURES = {
     401: "No token, or one that cannot be trusted.",
     403: "The caller may see nothing of what was asked for.",
     404: "No such object, or no such type or version in this cache.",
+    406: "`Accept-Encoding` excludes gzip as well as what is not compressed.",
     413: "The body is larger than any request needs to be.",
     429: "As much is being worked on, or not yet read by its callers, as may be. `Retry-After` says when to try again.",
     500: "A mistake of this service.",
@@ -182,19 +183,19 @@ def _health(summary: str, *responses: tuple[int, str], media_type: str) -> dict[
 LIST = _resources(
     "List objects",
     "A page of objects.",
-    *(400, 401, 403, 404, 429, 500, 503),
+    *(400, 401, 403, 404, 406, 429, 500, 503),
     parameters=_query_parameters(ListParameters),
 )
 LIST_BY_BODY = _resources(
     "List objects, with the parameters as a JSON body",
     "A page of objects.",
-    *(400, 401, 403, 404, 413, 429, 500, 503),
+    *(400, 401, 403, 404, 406, 413, 429, 500, 503),
     requestBody=_body_of(ListParameters, _BODY),
 )
 DETAIL = _resources(
     "Get one object",
     "The object, as the only item.",
-    *(400, 401, 403, 404, 429, 500, 503),
+    *(400, 401, 403, 404, 406, 429, 500, 503),
     parameters=[_GLOBAL_UID, *_query_parameters(DetailParameters)],
 )
 LIVEZ = _health("Is the process alive?", (200, "It is."), media_type="text/plain")

@@ -19,7 +19,7 @@ from tests.api.world import WIDGETS, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-FAILURES = {"400", "401", "403", "404", "429", "500", "503"}
+FAILURES = {"400", "401", "403", "404", "406", "429", "500", "503"}
 OPERATIONS = {
     ("/resources", "get"): FAILURES,
     ("/resources", "post"): FAILURES | {"413"},
