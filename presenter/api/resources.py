@@ -144,7 +144,6 @@ class Resources:
             query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
         warnings = selection.warnings + left_out
         version = await self._version(catalog, types, parameters.version)
-        query = replace(query, items=query.raw and not query.status)
         page = await read_items(self._pool, query, share, inflate=not compress or version is not None)
         observation.begin("serialise")
         observation.rows = len(page.rows)
@@ -270,6 +269,7 @@ def page_query(
         after=after,
         raw=parameters.raw,
         status=parameters.status_raw,
+        items=parameters.raw and not parameters.status_raw,
     )
     return query, digest
 

@@ -128,11 +128,16 @@ class System:
         return {manifest["metadata"]["uid"]: without_managed_fields(manifest) for manifest in objects}
 
     def lists(self) -> list[str]:
-        """The types that were listed, in pages or as a stream; a probe, for one object, does not count."""
+        """The types that were listed, in pages or as a stream; no probes, for one object, and no comparisons."""
         return [
             request.resource
             for request in self.sandbox.requests.matching()
-            if (request.verb == "list" and request.query.get("limit") != "1") or "sendInitialEvents" in request.query
+            if "sendInitialEvents" in request.query
+            or (
+                request.verb == "list"
+                and request.query.get("limit") != "1"
+                and request.query.get("resourceVersionMatch") != "Exact"
+            )
         ]
 
     def put(self, name: str, namespace: str = "demo-system", **spec: object) -> Json:

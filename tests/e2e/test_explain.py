@@ -28,13 +28,17 @@ async def test_how_a_page_is_read(system: System) -> None:
     resumed = f"{QUERY}&cursor={page.json['cursor']}"
     code, text = await told(f"http://127.0.0.1/resources?{resumed}", "--analyze", SIGN_KEY=system.variables["SIGN_KEY"])
     assert code == 0, text
-    assert text.startswith("types to scan: 1, ranges of their indexes: 1\n\n1. walk nested: every row matches\n"), text
-    assert "SELECT /* page walk nested */" in text
+    assert text.startswith("types to scan: 1, ranges of their indexes: 1\n\n1. walk of one: every row matches\n"), text
+    assert "SELECT /* page walk of one */" in text
     assert re.search(r"\n   \$\d types_0 = \[\d+\]\n", text), text
     assert re.search(r"\n   \$\d after_0 = 20\d\d-", text), text
     assert "Index Scan Backward using resources_created_at" in text
     assert re.search(r"actual time=.*\n(.*\n)*\s+Buffers: shared", text), text
     assert "matches: 6, which are as many as fit on the page and one more" in text
+
+    code, text = await told(f"{QUERY}&raw=true")
+    assert code == 0, text
+    assert re.search(r"\n   items: True\n(.*\n)*.* AS piece", text), text
 
     absent = f'{QUERY}&labels={{"nobody":"has it"}}'
     code, text = await told(absent, "--user", "alice", "--group", "devs")
