@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 import requests
+from playwright.sync_api import sync_playwright
 
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
@@ -229,9 +230,8 @@ async def test_a_browser_reads_it(world: World, asked: tuple[str, bytes], tmp_pa
 
 
 def _in_browser(chromium: str, url: str, headers: dict[str, str]) -> object:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     arguments = ["--no-sandbox", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=arguments)
         page = browser.new_context(extra_http_headers=headers).new_page()
         page.goto(url)
