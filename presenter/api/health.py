@@ -76,14 +76,14 @@ class Health:
         knows = await self._door.is_open_to(scope)
         try:
             known = self._known()
-            standing = report(known) if knows else verdict(known)
+            readiness = report(known) if knows else verdict(known)
         except PresenterError as error:
-            standing = report_of_failure(error) if knows else verdict_of_failure(error)
+            readiness = report_of_failure(error) if knows else verdict_of_failure(error)
         response = Response(
-            msgspec.json.encode(standing),
-            status_code=200 if standing["ready"] else 503,
+            msgspec.json.encode(readiness),
+            status_code=200 if readiness["ready"] else 503,
             media_type="application/json",
-            headers=None if standing["ready"] else {"Retry-After": "2"},
+            headers=None if readiness["ready"] else {"Retry-After": "2"},
         )
         await response(scope, receive, send)
 

@@ -52,7 +52,9 @@ class DetailParameters:
         example="events.k8s.io",
         default=None,
     )
-    resource: str | None = parameter(_RESOURCE, "Resource type of the item, likewise.", example="events", default=None)
+    resource: str | None = parameter(
+        _RESOURCE, "Resource type of the item; see `group`.", example="events", default=None
+    )
     raw: bool = parameter(boolean(), "Include the whole object.", example=False, default=True)
     status_raw: bool = parameter(boolean(), "Include the object's `status`.", example=False, default=True)
 

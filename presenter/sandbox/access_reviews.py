@@ -14,12 +14,12 @@ from presenter.sandbox.rbac import Access, Policy, User
 _GROUP_VERSION = f"{discovery.REVIEWS_GROUP}/v1"
 
 
-def answer(cluster: Cluster, user: User, asked: ApiRequest, incoming: Incoming) -> Answer:
+def answer(cluster: Cluster, user: User, api_request: ApiRequest, incoming: Incoming) -> Answer:
     """Answer a review that `user` posts. Raises StatusError 400, 404, 405 or 422."""
-    kind = discovery.REVIEWS.get(asked.resource)
-    if kind is None or asked.namespace or asked.subresource:
+    kind = discovery.REVIEWS.get(api_request.resource)
+    if kind is None or api_request.namespace or api_request.subresource:
         raise errors.unknown_path()
-    if asked.verb != "create" or asked.name:
+    if api_request.verb != "create" or api_request.name:
         raise errors.method_not_allowed()
     review = negotiation.read_object(incoming.body, incoming.content_type)
     spec = review.get("spec") or {}

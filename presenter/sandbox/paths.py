@@ -34,11 +34,11 @@ _VERSION = {
 }
 
 
-def answer(registry: Registry, asked: ApiRequest, incoming: Incoming, stale: Callable[[str], bool]) -> Answer:
+def answer(registry: Registry, api_request: ApiRequest, incoming: Incoming, stale: Callable[[str], bool]) -> Answer:
     """What is at a path; `stale` says which groups discovery is to call so. Raises StatusError 405 or PageNotFound."""
-    if asked.method not in ("GET", "HEAD"):
+    if api_request.method not in ("GET", "HEAD"):
         raise errors.method_not_allowed()
-    match asked.path.strip("/").split("/"):
+    match api_request.path.strip("/").split("/"):
         case ["healthz" | "livez" | "readyz", *_]:
             return Answer(b"ok", content_type="text/plain")
         case ["version"]:

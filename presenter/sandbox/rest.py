@@ -17,21 +17,21 @@ from presenter.sandbox.registry import Definition, Version
 class Rest:
     """The verbs on one resource type, for one request."""
 
-    def __init__(self, cluster: Cluster, asked: ApiRequest, incoming: Incoming) -> None:
+    def __init__(self, cluster: Cluster, api_request: ApiRequest, incoming: Incoming) -> None:
         self._cluster = cluster
-        self._asked = asked
+        self._request = api_request
         self._incoming = incoming
-        self._definition, self._version = resolve(cluster, asked)
-        self._namespace = asked.namespace if self._definition.namespaced else ""
-        include = asked.query.get("includeObject", "")
-        many = asked.verb in ("list", "deletecollection")
+        self._definition, self._version = resolve(cluster, api_request)
+        self._namespace = api_request.namespace if self._definition.namespaced else ""
+        include = api_request.query.get("includeObject", "")
+        many = api_request.verb in ("list", "deletecollection")
         self._form, self._media_type = negotiation.form_for(
             incoming.accept, self._definition, self._version, include, many=many
         )
 
     def answer(self) -> Answer:
         """Do what is asked. Raises StatusError."""
-        if self._asked.subresource == "scale":
+        if self._request.subresource == "scale":
             return self._scale()
         verbs: dict[str, Callable[[], Answer]] = {
             "get": self._get,
@@ -42,18 +42,18 @@ class Rest:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
-        verb = self._asked.verb
-        named = bool(self._asked.name)
+        verb = self._request.verb
+        named = bool(self._request.name)
         if verb not in verbs or (verb in ("update", "patch") and not named) or (verb == "create" and named):
             raise errors.method_not_allowed()
-        if self._asked.subresource and verb not in ("get", "update", "patch"):
+        if self._request.subresource and verb not in ("get", "update", "patch"):
             raise errors.method_not_allowed()
         return verbs[verb]()
 
     # Reading
 
     def _get(self) -> Answer:
-        return self._shown_entry(self._cluster.entry(self._definition, self._asked.name, self._namespace))
+        return self._shown_entry(self._cluster.entry(self._definition, self._request.name, self._namespace))
 
     def _list(self) -> Answer:
         page = listing.page(self._cluster, self._definition, self._namespace, self._options())
@@ -68,8 +68,8 @@ class Rest:
     def _update(self) -> Answer:
         manifest = self._received()
         name = manifest["metadata"].get("name")
-        if name != self._asked.name:
-            message = f"the name of the object ({name}) does not match the name on the URL ({self._asked.name})"
+        if name != self._request.name:
+            message = f"the name of the object ({name}) does not match the name on the URL ({self._request.name})"
             raise errors.bad_request(message)
         return self._shown(self._change(lambda _: manifest))
 
@@ -87,7 +87,7 @@ class Rest:
                 return self._shown(self._change(lambda before: patches.merge(before, patch)))
 
     def _apply(self, patch: Manifest) -> Answer:
-        if not self._asked.query.get("fieldManager"):
+        if not self._request.query.get("fieldManager"):
             why = "is required for apply patch"
             raise errors.invalid("meta.k8s.io", "PatchOptions", "", validation.required("fieldManager", why))
         merge = patches.merge if self._definition.custom else patches.strategic_merge
@@ -95,14 +95,14 @@ class Rest:
         try:
             return self._shown(self._change(lambda before: merge(before, patch), write))
         except errors.StatusError as problem:
-            if problem.status != 404 or self._asked.subresource:
+            if problem.status != 404 or self._request.subresource:
                 raise
-        named = {**patch, "metadata": {**(patch.get("metadata") or {}), "name": self._asked.name}}
+        named = {**patch, "metadata": {**(patch.get("metadata") or {}), "name": self._request.name}}
         return self._created(self._placed(named), write)
 
     def _delete(self) -> Answer:
         self._check_preconditions()
-        name = self._asked.name
+        name = self._request.name
         deleted = self._cluster.delete(self._definition.name, name, self._namespace, self._write())
         if deleted["metadata"].get("deletionTimestamp"):
             return self._shown(deleted)
@@ -117,10 +117,10 @@ class Rest:
         return negotiation.answer(self._form.listed(page.entries, metadata), self._media_type)
 
     def _scale(self) -> Answer:
-        entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
+        entry = self._cluster.entry(self._definition, self._request.name, self._namespace)
         before = entry.manifest(self._definition.api_version(self._version.name), self._definition.kind)
         shown = _scale_of(before)
-        match self._asked.verb:
+        match self._request.verb:
             case "get":
                 return Answer(encode(shown))
             case "update":
@@ -138,17 +138,17 @@ class Rest:
     # Inner parts
 
     def _options(self) -> ListOptions:
-        return self._cluster.list_options(self._asked.query)
+        return self._cluster.list_options(self._request.query)
 
     def _write(self, part: str | None = None, operation: str = "Update") -> Write:
-        query = self._asked.query
+        query = self._request.query
         if part is None:
-            part = self._asked.subresource or ("main" if self._version.status else "")
+            part = self._request.subresource or ("main" if self._version.status else "")
         manager = query.get("fieldManager") or self._incoming.user_agent.split("/")[0] or "unknown"
         return Write(part, manager, operation, dry_run=query.get("dryRun") == "All")
 
     def _change(self, change: Callable[[Manifest], Manifest], write: Write | None = None) -> Manifest:
-        name, write = self._asked.name, write or self._write()
+        name, write = self._request.name, write or self._write()
         return self._cluster.change(self._definition.name, name, self._namespace, change, write)
 
     def _received(self) -> Manifest:
@@ -186,7 +186,7 @@ class Rest:
         if not self._incoming.body:
             return
         options = negotiation.read_object(self._incoming.body, self._incoming.content_type)
-        entry = self._cluster.entry(self._definition, self._asked.name, self._namespace)
+        entry = self._cluster.entry(self._definition, self._request.name, self._namespace)
         actual = {"uid": entry.uid, "resourceVersion": self._cluster.format_version(entry.version)}
         for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
             wanted, there = (options.get("preconditions") or {}).get(field), actual[field]
@@ -195,16 +195,16 @@ class Rest:
                 raise errors.conflict(self._definition.group, self._definition.plural, entry.name, why)
 
 
-def resolve(cluster: Cluster, asked: ApiRequest) -> tuple[Definition, Version]:
+def resolve(cluster: Cluster, api_request: ApiRequest) -> tuple[Definition, Version]:
     """The type and version that a request's path leads to. Raises StatusError 404 or 405, or PageNotFound."""
-    definition = cluster.registry.at(asked.group, asked.version, asked.resource)
-    version = definition.version(asked.version)
-    if version is None or asked.subresource not in ("", *_subresources(version)):
-        raise definition.not_found(asked.name) if definition.custom else errors.unknown_path()
-    if asked.namespace and not definition.namespaced and definition.name != "namespaces":
+    definition = cluster.registry.at(api_request.group, api_request.version, api_request.resource)
+    version = definition.version(api_request.version)
+    if version is None or api_request.subresource not in ("", *_subresources(version)):
+        raise definition.not_found(api_request.name) if definition.custom else errors.unknown_path()
+    if api_request.namespace and not definition.namespaced and definition.name != "namespaces":
         raise definition.unknown_path()
-    if definition.namespaced and not asked.namespace and asked.verb not in ("list", "watch"):
-        raise definition.unknown_path() if asked.name or definition.custom else errors.method_not_allowed()
+    if definition.namespaced and not api_request.namespace and api_request.verb not in ("list", "watch"):
+        raise definition.unknown_path() if api_request.name or definition.custom else errors.method_not_allowed()
     return definition, version
 
 

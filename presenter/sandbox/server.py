@@ -12,8 +12,8 @@ import yaml
 from aiohttp import web
 
 from presenter.apimachinery import errors
-from presenter.sandbox import access_reviews, api_request, discovery, listing, paths, rbac, streaming
-from presenter.sandbox.api_request import Answer, ApiRequest, Incoming, Requests
+from presenter.sandbox import access_reviews, discovery, listing, paths, rbac, streaming
+from presenter.sandbox.api_request import Answer, ApiRequest, Incoming, Requests, parse
 from presenter.sandbox.cluster import Cluster
 from presenter.sandbox.faults import ExpirePage, Faults, Gate, Lag, Refuse, StaleDiscovery, refusal
 from presenter.sandbox.rbac import Access, Policy, User
@@ -134,10 +134,10 @@ class Sandbox:
     # One request
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        asked = api_request.parse(request.method, request.path, request.query)
-        self.requests.add(asked)
+        api_request = parse(request.method, request.path, request.query)
+        self.requests.add(api_request)
         try:
-            answer = await self._answer(request, asked)
+            answer = await self._answer(request, api_request)
         except errors.StatusError as problem:
             headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else None
             answer = Answer(problem.object.encode(), problem.status, headers=headers)
@@ -145,18 +145,18 @@ class Sandbox:
             answer = Answer(b"404 page not found\n", 404, "text/plain; charset=utf-8")
         if isinstance(answer, web.StreamResponse):
             return answer
-        self._begun(asked, answer.status)
+        self._begun(api_request, answer.status)
         response = web.Response(body=answer.body, status=answer.status, headers=answer.headers)
         response.headers["Content-Type"] = answer.content_type
         return response
 
-    async def _answer(self, request: web.Request, asked: ApiRequest) -> Answer | web.StreamResponse:
-        if refused := await self._misbehave(asked):
+    async def _answer(self, request: web.Request, api_request: ApiRequest) -> Answer | web.StreamResponse:
+        if refused := await self._misbehave(api_request):
             return refused
         user = self._user(request)
-        asked.user = user.name
+        api_request.user = user.name
         if self.enforce_rbac:
-            self._authorize(user, asked)
+            self._authorize(user, api_request)
         incoming = Incoming(
             body=await request.read(),
             content_type=request.headers.get("Content-Type", ""),
@@ -164,33 +164,33 @@ class Sandbox:
             user_agent=request.headers.get("User-Agent", ""),
             known_tag=request.headers.get("If-None-Match", ""),
         )
-        if not asked.resource:
+        if not api_request.resource:
             stale = partial(self.faults.applies, StaleDiscovery, "get")
-            return paths.answer(self.cluster.registry, asked, incoming, stale)
-        if asked.group == discovery.REVIEWS_GROUP and asked.version == "v1":
-            return access_reviews.answer(self.cluster, user, asked, incoming)
-        if asked.verb == "watch":
-            begun = partial(self._begun, asked, 200)
+            return paths.answer(self.cluster.registry, api_request, incoming, stale)
+        if api_request.group == discovery.REVIEWS_GROUP and api_request.version == "v1":
+            return access_reviews.answer(self.cluster, user, api_request, incoming)
+        if api_request.verb == "watch":
+            begun = partial(self._begun, api_request, 200)
             bookmarks = Bookmarks(self.bookmark_interval, self.bookmark_lead)
-            return await streaming.serve(request, asked, self.cluster, self.faults, bookmarks, begun)
-        return Rest(self.cluster, self._as_of_the_past(asked), incoming).answer()
+            return await streaming.serve(request, api_request, self.cluster, self.faults, bookmarks, begun)
+        return Rest(self.cluster, self._as_of_the_past(api_request), incoming).answer()
 
-    def _as_of_the_past(self, asked: ApiRequest) -> ApiRequest:
+    def _as_of_the_past(self, api_request: ApiRequest) -> ApiRequest:
         """A list, as a server answers it that lags behind; any other request as it is."""
-        first = asked.verb == "list" and "continue" not in asked.query
-        if not first or not (lag := self.faults.take(Lag, asked.verb, asked.type_name)):
-            return asked
+        first = api_request.verb == "list" and "continue" not in api_request.query
+        if not first or not (lag := self.faults.take(Lag, api_request.verb, api_request.type_name)):
+            return api_request
         past = {"resourceVersion": self.cluster.format_version(lag.version), "resourceVersionMatch": "Exact"}
-        return replace(asked, query=asked.query | past)
+        return replace(api_request, query=api_request.query | past)
 
-    def _begun(self, asked: ApiRequest, status: int) -> None:
-        asked.status = status
+    def _begun(self, api_request: ApiRequest, status: int) -> None:
+        api_request.status = status
         self.requests.changed()
 
-    async def _misbehave(self, asked: ApiRequest) -> Answer | None:
+    async def _misbehave(self, api_request: ApiRequest) -> Answer | None:
         """Faults that act before the request is looked at."""
-        token = listing.token_of(asked.query) if asked.verb == "list" else None
-        where = (asked.verb, asked.type_name, token.page if token else 1)
+        token = listing.token_of(api_request.query) if api_request.verb == "list" else None
+        where = (api_request.verb, api_request.type_name, token.page if token else 1)
         if gate := self.faults.take(Gate, *where):
             await gate.passed()
         if token and self.faults.take(ExpirePage, *where):
@@ -218,16 +218,23 @@ class Sandbox:
             user = User(name, tuple(request.headers.getall("Impersonate-Group", [])))
         return user
 
-    def _authorize(self, user: User, asked: ApiRequest) -> None:
-        if asked.resource == "selfsubjectaccessreviews":
+    def _authorize(self, user: User, api_request: ApiRequest) -> None:
+        if api_request.resource == "selfsubjectaccessreviews":
             return  # everyone may ask what they may, by the role system:basic-user
-        if not asked.resource:
-            if asked.path not in (*_HEALTH, "/version") and not asked.path.startswith(("/api", "/openapi")):
-                self._check(user, Access(asked.verb, path=asked.path))
+        if not api_request.resource:
+            if api_request.path not in (*_HEALTH, "/version") and not api_request.path.startswith(("/api", "/openapi")):
+                self._check(user, Access(api_request.verb, path=api_request.path))
             return
         self._check(
             user,
-            Access(asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.selected_name),
+            Access(
+                api_request.verb,
+                api_request.group,
+                api_request.resource,
+                api_request.subresource,
+                api_request.namespace,
+                api_request.selected_name,
+            ),
         )
 
     def _check(self, user: User, access: Access) -> None:

@@ -23,7 +23,7 @@ _HALF_A_LINE = b'{"type":"MODIFIED","object":{"apiVersion":"'
 
 async def serve(
     request: web.Request,
-    asked: ApiRequest,
+    api_request: ApiRequest,
     cluster: Cluster,
     faults: Faults,
     bookmarks: Bookmarks,
@@ -33,12 +33,12 @@ async def serve(
 
     Raises StatusError before that.
     """
-    definition, version = resolve(cluster, asked)
-    include = asked.query.get("includeObject", "")
+    definition, version = resolve(cluster, api_request)
+    include = api_request.query.get("includeObject", "")
     accept = request.headers.get("Accept", "")
     form, _ = negotiation.form_for(accept, definition, version, include, many=False, stream=True)
-    options = _options(asked, cluster, definition, faults)
-    watch = Watch(cluster, definition, asked.namespace, form, options, bookmarks, faults)
+    options = _options(api_request, cluster, definition, faults)
+    watch = Watch(cluster, definition, api_request.namespace, form, options, bookmarks, faults)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     response.enable_chunked_encoding()
     with suppress(ConnectionResetError):  # the client has gone, which is its right
@@ -55,8 +55,8 @@ async def serve(
     return response
 
 
-def _options(asked: ApiRequest, cluster: Cluster, definition: Definition, faults: Faults) -> ListOptions:
-    query, streaming_lists = asked.query, True
+def _options(api_request: ApiRequest, cluster: Cluster, definition: Definition, faults: Faults) -> ListOptions:
+    query, streaming_lists = api_request.query, True
     if "sendInitialEvents" in query and (none := faults.take(NoStreamingLists, "watch", definition.name)):
         streaming_lists = False
         if not none.refused:

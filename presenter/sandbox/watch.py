@@ -121,7 +121,7 @@ class Watch:
             if isinstance(order, Cut):
                 yield order
                 return
-            line = self._told(order, start)
+            line = self._line_for(order, start)
             if line and not self._faults.take(Swallow, "watch", self._definition.name):
                 yield line
             if loop.time() >= deadline:
@@ -134,7 +134,7 @@ class Watch:
         due = now + self._bookmarks.interval
         return min(due, last) if last > now else due
 
-    def _told(self, order: Event | Repeat | Bookmark, start: int) -> bytes | None:
+    def _line_for(self, order: Event | Repeat | Bookmark, start: int) -> bytes | None:
         """The line for an order. A watch from the future says nothing until that is reached."""
         if isinstance(order, Repeat):
             return self._line(order.event)
