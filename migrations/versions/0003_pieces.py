@@ -11,8 +11,8 @@ down_revision = "0002"
 def upgrade() -> None:
     """Add the columns. The rows that are there get their pieces from who watches, afterwards.
 
-    EXTERNAL, since they are compressed already. PostgreSQL takes the largest values out of a row of more than 2 kB first:
-    that is the document, and then the piece of a large object, so that scans do not read much for each row they look at.
+    EXTERNAL: they are compressed already. PostgreSQL takes the largest value out of a row of more than 2 kB first: that
+    is the document, and then the piece of a large object. So scans do not read much for each row they look at.
     """
     op.execute("ALTER TABLE resources ADD COLUMN piece_of timestamptz, ADD COLUMN piece bytea")
     op.execute("ALTER TABLE resources ALTER COLUMN piece SET STORAGE EXTERNAL")
