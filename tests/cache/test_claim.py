@@ -66,8 +66,8 @@ class Watcher:
         await eventually(lambda: asyncio.sleep(0, self.leads), bool)
 
     async def has_asked(self, times: int = 1) -> None:
-        before = self.asked
-        await eventually(lambda: asyncio.sleep(0, self.asked), lambda asked: asked >= before + times)
+        """Wait until it has, so many times in all."""
+        await eventually(lambda: asyncio.sleep(0, self.asked), lambda asked: asked >= times)
 
     async def refused(self) -> str:
         """What is said when it starts, or stands by."""
@@ -144,7 +144,7 @@ async def test_a_cluster_that_is_made_anew_while_it_is_watched_keeps_its_name(po
             await second.has_asked()
             first.uid = second.uid = "two"
             await eventually(lambda: recorded(pool), lambda uid: uid == "two")
-            await second.has_asked()
+            await second.has_asked(2)
             leading.cancel()
             await second.elected()
 
