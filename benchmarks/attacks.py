@@ -69,7 +69,7 @@ async def _idle(attacker: Attacker) -> str:
     streams = [await asyncio.open_connection("127.0.0.1", attacker.port) for _ in range(5_000)]
     for _, writer in streams:
         writer.write(attacker.request("/livez"))
-    await asyncio.sleep(5)
+    await asyncio.sleep(5)  # in which they are answered, and those too many closed
     open_still = sum(not reader.at_eof() for reader, _ in streams)
     for _, writer in streams:
         writer.transport.abort()
