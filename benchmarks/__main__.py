@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import against_base, costs, first_list, latency, memory, throughput
+from benchmarks import against_base, costs, first_list, latency, memory, quiet, throughput
 from benchmarks.costs import NEIGHBOURS, Cost
 from benchmarks.database import Filled, filled
 from benchmarks.shapes import DEEP
@@ -30,6 +30,7 @@ CLUSTER_OBJECTS = 20_000
 """At most so many for what needs a cluster, which is held in memory."""
 RATES = (100, 1_000)
 CHANGING_SECONDS, READERS, PAGES_A_SECOND = 15, 4, 100
+QUIET_CHANGES = 300
 WORST = 15
 
 Figures = dict[str, Any]
@@ -59,6 +60,7 @@ async def run(arguments: argparse.Namespace) -> Figures:
         print(*sustained, sep="\n")
         bars["visible_p95_ms"] = sustained[-1].p95
         figures["changes"] = [asdict(each) for each in sustained]
+        figures["quiet"] = await single_changes(objects, bars)
     if "memory" in arguments.only:
         watched = [await memory.measure(count, "watch") for count in (objects // 4, objects)]
         print(memory.table(watched))
@@ -159,6 +161,20 @@ async def pages_beside_the_base(population: Filled, arguments: argparse.Namespac
     print(f"\npages of whole objects beside those of {against_base.BASE}\n{against_base.HEADER}")
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
         return await against_base.measure(population, arguments.data_dir or Path(directory), bars)
+
+
+async def single_changes(objects: int, bars: Figures) -> list[Figures]:
+    """One at a time, beside an earlier commit; in one process, and in one that watches beside one that serves."""
+    print(f"\nmilliseconds from a change in a quiet cluster until it is visible\n{quiet.HEADER}")
+    found = []
+    for name, (base, this) in zip(("run", "apart"), await quiet.measure(objects, QUIET_CHANGES), strict=True):
+        for percentile in ("p50", "p95"):
+            bars[f"quiet_{name}_{percentile}_ms"] = this.figures()[percentile]
+            bars[f"quiet_{name}_{percentile}_vs_base"] = round(
+                this.figures()[percentile] / base.figures()[percentile], 2
+            )
+        found += [{"name": side.name, **side.figures()} for side in (base, this)]
+    return found
 
 
 async def memory_of_serving(population: Filled, bars: Figures) -> None:

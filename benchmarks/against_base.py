@@ -149,20 +149,29 @@ def _used(postmaster: psutil.Process) -> float:
 async def _base(objects: int, directory: Path) -> AsyncIterator[tuple[Pool, Serving]]:
     """The base, serving what it has stored itself; its code is that of git."""
     async with AsyncExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        code = home / "base"
-        await _run("git", "-C", f"{_CHECKOUT}", "worktree", "add", "--detach", f"{code}", BASE)
-        stack.push_async_callback(_run, "git", "-C", f"{_CHECKOUT}", "worktree", "remove", "--force", f"{code}")
+        code = await stack.enter_async_context(checked_out())
         postgres = await started(directory / f"{BASE}-{objects}")
         stack.push_async_callback(postgres.stop)
         address = postgres.address()
         variables = {"PYTHONPATH": f"{code}"}
         await _run(sys.executable, "-c", _FILL, address.dsn, address.user or "", f"{objects}", cwd=code, **variables)
         pool = await stack.enter_async_context(Pool.opened(address, size=1))
-        (commands := code / "presenter" / "commands").mkdir()
-        (commands / "main.py").write_text(_MAIN)
         service = await stack.enter_async_context(serving(address, 1, **variables))
         yield pool, service
+
+
+@asynccontextmanager
+async def checked_out() -> AsyncIterator[Path]:
+    """The base's code, with its command where that of this version is."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as home:
+        code = Path(home) / "base"
+        await _run("git", "-C", f"{_CHECKOUT}", "worktree", "add", "--detach", f"{code}", BASE)
+        try:
+            (commands := code / "presenter" / "commands").mkdir()
+            (commands / "main.py").write_text(_MAIN)
+            yield code
+        finally:
+            await _run("git", "-C", f"{_CHECKOUT}", "worktree", "remove", "--force", f"{code}")
 
 
 async def _run(*command: str, cwd: Path | None = None, **variables: str) -> None:

@@ -1,8 +1,7 @@
-"""How long it takes from a change in the cluster until it is served.
+"""How long it takes from a change until it is served, while so many are made a second and readers ask for pages.
 
-Without --rate: single changes, one after the other, from the start of the PATCH to the end of the first answer that
-has its outcome. With --rate: so many changes a second, while readers ask for pages; then a change counts from
-the moment when it was due, whether or not it was made in time, to the end of the first answer that has it.
+A change counts from the moment when it was due, whether or not it was made in time, to the end of the first answer that
+has it. (`quiet` measures single changes.)
 """
 
 from __future__ import annotations
@@ -36,64 +35,6 @@ SAMPLES_A_SECOND = 20
 MARKERS = 20
 """Objects by which the sampled changes are followed: each has the number of its last sample in its status."""
 LOOK_SECONDS = 0.01
-
-
-# -- single changes --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Milliseconds from change to visible; `milliseconds_of_answer` is the share of one answer in it."""
-
-    objects: int
-    changes: int
-    p50: float
-    p95: float
-    slowest: float
-    milliseconds_of_answer: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.changes} changes among {self.objects:,} objects: visible after {self.p50} ms (median), "
-            f"{self.p95} ms (95 %), {self.slowest} ms (slowest); one answer takes {self.milliseconds_of_answer} ms"
-        )
-
-
-async def measure(objects: int, changes: int) -> Figures:
-    """Change one object after the other, so many times."""
-    async with running(objects) as system:
-        await system.until_ready()
-        panels = await _page(system, limit=100)
-        answers: list[float] = []
-        waits = [await _change(system, panels[number % len(panels)], number, answers) for number in range(changes)]
-        return Figures(
-            objects=objects,
-            changes=changes,
-            p50=_milliseconds(waits, 50),
-            p95=_milliseconds(waits, 95),
-            slowest=_milliseconds(waits, 100),
-            milliseconds_of_answer=_milliseconds(answers, 50),
-        )
-
-
-async def _change(system: Running, panel: dict[str, Any], number: int, answers: list[float]) -> float:
-    """Label a panel and wait until it is found by the label; returns how long that took."""
-    path = f"/apis/{GROUP}/{VERSION}/namespaces/{panel['namespace']}/{RESOURCE}/{panel['name']}"
-    patch = {"metadata": {"labels": {"benchmark": str(number)}}}
-    headers = {"Content-Type": "application/merge-patch+json"}
-    started = time.monotonic()
-    async with system.session.patch(system.cluster + path, json=patch, headers=headers) as response:
-        response.raise_for_status()
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            asked = time.monotonic()
-            found = await _page(system, labels=f'{{"benchmark":"{number}"}}')
-            answers.append(time.monotonic() - asked)
-            if found:
-                return time.monotonic() - started
-
-
-# -- so many a second ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -324,7 +265,7 @@ def _with_status(manifest: dict[str, Any], **status: int) -> dict[str, Any]:
     return {**manifest, "status": {**manifest["status"], **status}}
 
 
-# -- both ------------------------------------------------------------------------------------------------------------
+# -- what it takes ----------------------------------------------------------------------------------------------------
 
 
 async def _page(system: Running, **query: str | int) -> list[dict[str, Any]]:
@@ -352,10 +293,9 @@ def main() -> None:
         prog="python -m benchmarks.latency", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--objects", type=int, default=5_000, help="in the cluster; default: 5000")
-    parser.add_argument("--changes", type=int, default=300, help="to make and to wait for, one by one; default: 300")
-    parser.add_argument("--rate", type=int, metavar="N", help="make N changes a second instead")
-    parser.add_argument("--seconds", type=int, default=60, help="for how long, with --rate; default: 60")
-    parser.add_argument("--readers", type=int, default=4, help="that read meanwhile, with --rate; default: 4")
+    parser.add_argument("--rate", type=int, metavar="N", default=1_000, help="changes a second; default: 1000")
+    parser.add_argument("--seconds", type=int, default=60, help="for how long; default: 60")
+    parser.add_argument("--readers", type=int, default=4, help="that read meanwhile; default: 4")
     parser.add_argument(
         "--pages",
         type=float,
@@ -365,13 +305,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file, too")
     arguments = parser.parse_args()
-    figures: Figures | Sustained
-    if arguments.rate:
-        figures = asyncio.run(
-            sustain(arguments.objects, arguments.rate, arguments.seconds, arguments.readers, arguments.pages)
-        )
-    else:
-        figures = asyncio.run(measure(arguments.objects, arguments.changes))
+    figures = asyncio.run(
+        sustain(arguments.objects, arguments.rate, arguments.seconds, arguments.readers, arguments.pages)
+    )
     print(figures)
     write_json(arguments.json, asdict(figures))
 

@@ -6,16 +6,16 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 import psutil
 
-from presenter.cache import migration
 from presenter.cache.pool import Address, Pool
 from presenter.commands.embedded import EmbeddedPostgres
 from tests.e2e.processes import AFRESH, Process
@@ -35,6 +35,9 @@ StartCluster = Callable[[Path, int], AbstractAsyncContextManager[str]]
 class Running:
     """The processes, and a caller of them. `listening` is when the service began to, by the monotonic clock."""
 
+    home: Path
+    address: Address
+    variables: Mapping[str, str]
     process: Process
     service: str
     cluster: str
@@ -42,6 +45,12 @@ class Running:
     pool: Pool
     session: aiohttp.ClientSession
     listening: float
+
+    @asynccontextmanager
+    async def beside(self, command: str) -> AsyncIterator[str]:
+        """One more process on the same database, and where it listens."""
+        async with _service(command, self.home, self.address, self.variables) as (_, url):
+            yield url
 
     async def ready(self) -> bool:
         """Whether every first list is complete."""
@@ -72,17 +81,20 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 @asynccontextmanager
 async def running(
-    objects: int, start_cluster: StartCluster | None = None, command: str = "run"
+    objects: int,
+    start_cluster: StartCluster | None = None,
+    command: str = "run",
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Running]:
     """Everything started, with so many sample objects in the cluster and nothing in the database.
 
-    `command` is what is measured: `run`, or `watch` alone.
+    `command` is what is measured: `run`, or `watch` alone. Further `variables` may lead to another version.
     """
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         postgres = await EmbeddedPostgres.start(home / "postgresql")
         try:
-            await migration.migrate(postgres.address())
+            await _migrate(home, postgres.address(), variables)
             pool = await Pool.open(postgres.address(), size=2, command_timeout=60)
             async with pool.connection() as connection:
                 backend = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()"))
@@ -90,10 +102,21 @@ async def running(
             assert postmaster is not None
             async with (
                 (start_cluster or _sandbox)(home, objects) as cluster,
-                _service(command, home, postgres.address()) as (process, url),
+                _service(command, home, postgres.address(), variables) as (process, url),
                 aiohttp.ClientSession() as session,
             ):
-                yield Running(process, url, cluster, postmaster, pool, session, time.monotonic())
+                yield Running(
+                    home,
+                    postgres.address(),
+                    variables,
+                    process,
+                    url,
+                    cluster,
+                    postmaster,
+                    pool,
+                    session,
+                    time.monotonic(),
+                )
             await pool.close()
         finally:
             await postgres.stop()
@@ -112,14 +135,26 @@ async def _sandbox(home: Path, objects: int) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _service(command: str, home: Path, address: Address) -> AsyncIterator[tuple[Process, str]]:
-    variables = {"PORT": "0", "SIGN_KEY": KEY, "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
-    process = await Process.start(command, home=home, **AFRESH, **variables, **variables_of(address))
+async def _service(
+    command: str, home: Path, address: Address, variables: Mapping[str, str]
+) -> AsyncIterator[tuple[Process, str]]:
+    variables = {**_variables(address, variables), "KUBECONFIG": str(home / "kubeconfig"), "WATCH": ALL_SAMPLES}
+    process = await Process.start(command, home=home, **variables)
     try:
         port = (await process.line(r'"port": (\d+).*"event": "listening"'))[1]
         yield process, f"http://127.0.0.1:{port}"
     finally:
         await process.kill()
+
+
+async def _migrate(home: Path, address: Address, variables: Mapping[str, str]) -> None:
+    process = await Process.start("migrate", home=home, **_variables(address, variables))
+    if await process.ended():
+        raise RuntimeError(process.log())
+
+
+def _variables(address: Address, more: Mapping[str, str]) -> dict[str, str]:
+    return {"PORT": "0", "SIGN_KEY": KEY, **AFRESH, **variables_of(address), **more}
 
 
 def write_json(path: Path | None, figures: Any) -> None:
