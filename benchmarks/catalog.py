@@ -23,8 +23,8 @@ from benchmarks.database import Filled, filled
 from benchmarks.load import Load, call
 from benchmarks.system import write_json
 from benchmarks.throughput import serving
-from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
+from presenter.config import PAGE_CONNECTIONS
 from tests.link import distant
 
 OBJECTS = 20_000

@@ -13,6 +13,7 @@ How the code is laid out, in the direction in which imports go. The docstring of
     sandbox/        a Kubernetes API server in memory, for the demo and the tests
     apimachinery/   Kubernetes' own rules, pure: selectors, media types, tables, discovery, list options, Status
     config          the settings, from the environment
+    go_services     what Krateo's Go services are configured with, and nothing here needs
     tracing         traces of requests, for an OpenTelemetry collector
     observability   what is known of each request, for the log and the metrics
     resource        types, objects and watches: the values that every room shares

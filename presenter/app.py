@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from presenter.api.resources import Resources
     from presenter.kube.client import KubeClient
 
-PAGE_CONNECTIONS = 6
-"""Connections to the database on which a process reads pages."""
 CONTROL_CONNECTIONS = 2
 """Connections for what must not wait behind pages: reading the catalog, and hearing that it has changed."""
 WRITER_CONNECTIONS = 4
@@ -94,6 +92,8 @@ async def run(
     replicas = Address.for_reading(settings.database) if serve else None
     keys = _keys(settings.auth) if serve else None
     registry = registry or _process_registry()
+    for name, reason in settings.unneeded.items():
+        log.info(f"{name} changes nothing here", because=reason)
 
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(listener or listen(settings.http.port)))
@@ -156,7 +156,7 @@ def _process_registry() -> CollectorRegistry:
 
 
 def _tracing(settings: LogSettings) -> AbstractContextManager[Trace | None]:
-    if settings.otlp_endpoint is None:
+    if settings.otlp_endpoint is None or not settings.otel_enabled:
         return contextlib.nullcontext()
     from presenter.tracing import tracing  # OpenTelemetry's libraries: only for those who want traces, and have them
 
@@ -237,7 +237,7 @@ def _keys(settings: AuthSettings) -> tuple[Authenticator, CursorCodec]:
 
     authenticator = Authenticator.of(settings)
     cursors = CursorCodec(settings.require_cursor_key())
-    if settings.sign_key is not None and (size := len(settings.require_sign_key())) < SHORTEST_SAFE_KEY:
+    if settings.token_key is not None and (size := len(settings.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
     return authenticator, cursors
 
@@ -256,8 +256,9 @@ async def _serving(
 
     for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
         registry.register(metric)
+    size, at_start = settings.database.pool.most, settings.database.pool.at_start
     async with (
-        Pool.reading(address, "pages", PAGE_CONNECTIONS, settings.database.query_timeout, **PLANNING) as pool,
+        Pool.reading(address, "pages", size, settings.database.query_timeout, at_start=at_start, **PLANNING) as pool,
         _authorizer(settings, pool, catalog) as authorizer,
     ):
         await pool.check()

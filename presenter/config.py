@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BeforeValidator, ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from presenter import go_services
 from presenter.errors import ConfigError
 
 ROWS_OF_A_PAGE = 8 * 2**20
 """Bytes that the largest page takes beside its objects' documents."""
+
+PAGE_CONNECTIONS = 6
+"""Connections to the database on which a process reads pages, unless DB_PARAMS has `pool_max_conns`."""
 
 DEFAULT_WATCH = ("*.*.krateo.io", "customresourcedefinitions.apiextensions.k8s.io")
 
@@ -162,6 +166,9 @@ class LogSettings(_Group):
         pattern=r"^https?://[^\s/?#]+(/\S*)?$",
         description="URL of an OpenTelemetry collector that takes traces by OTLP over HTTP; absent: no traces",
     )
+    otel_enabled: bool = Field(
+        True, alias="OTEL_ENABLED", description="`false`: no traces, whatever OTEL_EXPORTER_OTLP_ENDPOINT says"
+    )
 
 
 class MetricsSettings(_Group):
@@ -189,7 +196,7 @@ class DatabaseSettings(_Group):
     params: ConnectionParameters = Field(
         {},
         alias="DB_PARAMS",
-        description="more connection parameters, e.g. `sslmode=require&connect_timeout=5`",
+        description="more connection parameters, e.g. `sslmode=require&connect_timeout=5`, and those of pgx's pool",
     )
     ready_timeout: Duration = Field(
         timedelta(minutes=4),
@@ -213,6 +220,55 @@ class DatabaseSettings(_Group):
         alias="DATA_DIR",
         description="where the embedded PostgreSQL keeps its files; absent: the user's data directory",
     )
+
+    @field_validator("params")
+    @classmethod
+    def _names_a_pool_there_can_be(cls, params: dict[str, str]) -> dict[str, str]:
+        PoolParameters.of(params)
+        return params
+
+    @property
+    def pool(self) -> PoolParameters:
+        """What DB_PARAMS says of the connections that pages are read on."""
+        return PoolParameters.of(self.params)
+
+    @property
+    def connection_params(self) -> dict[str, str]:
+        """What DB_PARAMS says of each connection."""
+        others = PoolParameters.NAMES | go_services.POOL_PARAMETERS.keys()
+        return {name: value for name, value in self.params.items() if name not in others}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolParameters:
+    """The parameters of pgx's pool that DB_PARAMS may have, as far as they mean something here."""
+
+    NAMES: ClassVar[frozenset[str]] = frozenset({"pool_max_conns", "pool_min_conns", "pool_max_conn_idle_time"})
+
+    most: int = PAGE_CONNECTIONS
+    """How many connections a process reads pages on, at least 2."""
+    at_start: int = 0
+    """How many of them are made before they are needed."""
+    idle: timedelta = timedelta(minutes=5)
+    """How long one that nobody uses stays open."""
+
+    @classmethod
+    def of(cls, params: Mapping[str, str]) -> Self:
+        """What the parameters say. Raises ValueError naming the one that is wrong, and what is allowed."""
+        most = max(2, _number_of_connections(params, "pool_max_conns", PAGE_CONNECTIONS, least=1))
+        at_start = _number_of_connections(params, "pool_min_conns", 0, least=0)
+        try:
+            idle = parse_duration(params.get("pool_max_conn_idle_time", "5m"))
+        except ValueError as error:
+            raise ValueError(f"pool_max_conn_idle_time is wrong: {error}") from error
+        return cls(most, min(most, at_start), idle)
+
+
+def _number_of_connections(params: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    text = params.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) < least:
+        raise ValueError(f"{name} is {text!r}: allowed is a whole number from {least} to 9999")
+    return int(text)
 
 
 class ClusterSettings(_Group):
@@ -257,6 +313,9 @@ class AuthSettings(_Group):
         alias="SIGN_KEY",
         description="key of the HS256 tokens (JWT); required for serving, unless JWKS_URL or OIDC_ISSUER is set",
     )
+    jwt_sign_key: SecretStr | None = Field(
+        None, alias="JWT_SIGN_KEY", description="the same key, by the name that Krateo's newer charts give it"
+    )
     cursor_key: SecretStr | None = Field(
         None, alias="CURSOR_KEY", description="key that signs cursors, the same in all replicas; absent: SIGN_KEY"
     )
@@ -289,6 +348,18 @@ class AuthSettings(_Group):
         "groups", alias="JWT_GROUPS_CLAIM", description="claim that lists the user's groups, or path to it"
     )
 
+    @field_validator("jwt_sign_key")
+    @classmethod
+    def _is_the_same_key(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        if None not in (value, others.data["sign_key"]) and value != others.data["sign_key"]:
+            raise ValueError("SIGN_KEY is another one: set one of the two, or both to the same key")
+        return value
+
+    @property
+    def token_key(self) -> SecretStr | None:
+        """The key of the HS256 tokens, whichever of its names it has."""
+        return self.sign_key or self.jwt_sign_key
+
     def require_token_keys(self) -> None:
         """Raises ConfigError when nothing says which keys tokens are verified with, or two things at once."""
         if self.jwks_url is not None and self.oidc_issuer is not None:
@@ -296,21 +367,21 @@ class AuthSettings(_Group):
                 "JWKS_URL and OIDC_ISSUER are both set: set one of them. To name the keys' place without discovery, "
                 "set JWKS_URL, and JWT_ISSUER for the `iss` claim"
             )
-        if self.sign_key is None and self.jwks_url is None and self.oidc_issuer is None:
+        if self.token_key is None and self.jwks_url is None and self.oidc_issuer is None:
             raise ConfigError(
                 "SIGN_KEY is not set: set it to the key that signs your users' tokens (HS256), "
                 "or set JWKS_URL or OIDC_ISSUER to where their public keys are"
             )
 
     def require_sign_key(self) -> bytes:
-        """The key as bytes. Raises ConfigError when SIGN_KEY is not set."""
-        if self.sign_key is None:
+        """The key of the HS256 tokens, as bytes. Raises ConfigError when it is not set."""
+        if self.token_key is None:
             raise ConfigError("SIGN_KEY is not set: set it to the key that signs your users' tokens (HS256)")
-        return self.sign_key.get_secret_value().encode()
+        return self.token_key.get_secret_value().encode()
 
     def require_cursor_key(self) -> bytes:
         """The key that signs cursors, as bytes. Raises ConfigError when neither CURSOR_KEY nor SIGN_KEY is set."""
-        key = self.cursor_key or self.sign_key
+        key = self.cursor_key or self.token_key
         if key is None:
             raise ConfigError("CURSOR_KEY is not set, nor is SIGN_KEY: set it to a secret that all replicas share")
         return key.get_secret_value().encode()
@@ -348,29 +419,45 @@ class Settings:
     cluster: ClusterSettings
     auth: AuthSettings
     access: AccessSettings
+    unneeded: Mapping[str, str] = field(default_factory=dict)
+    """What is set as it was for the Go services and changes nothing, with the reason."""
 
     @classmethod
     def from_environment(cls) -> Settings:
         """Read the process's environment. Raises ConfigError naming the variable that is wrong, and why."""
         try:
+            log, database = LogSettings(), DatabaseSettings()
             return cls(
                 HttpSettings(),
-                LogSettings(),
+                log,
                 MetricsSettings(),
-                DatabaseSettings(),
+                database,
                 ClusterSettings(),
                 AuthSettings(),
                 AccessSettings(),
+                dict(_unneeded(log, database)),
             )
         except ValidationError as error:
             raise ConfigError(_explain(error)) from error
+
+
+def _unneeded(log: LogSettings, database: DatabaseSettings) -> Iterator[tuple[str, str]]:
+    """What is set without an effect, and why it has none."""
+    for name, reason in go_services.VARIABLES.items():
+        if os.environ.get(name):
+            yield name, reason
+    if log.otel_enabled and log.otlp_endpoint is None and os.environ.get("OTEL_ENABLED"):
+        yield "OTEL_ENABLED", "OTEL_EXPORTER_OTLP_ENDPOINT says where traces go; metrics are scraped from /metrics"
+    for name, reason in go_services.POOL_PARAMETERS.items():
+        if name in database.params:
+            yield f"{name} in DB_PARAMS", reason
 
 
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     variable = str(first["loc"][0])
     written = os.environ.get(variable, first["input"])  # before it was read as a number of bytes, or of seconds
-    came = "a secret value" if variable in {"DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"} else repr(written)
+    came = "a secret value" if variable in _SECRETS else repr(written)
     return f"{variable} is {came}: {first['msg'].removeprefix('Value error, ')}"
 
 
@@ -383,6 +470,9 @@ GROUPS: tuple[type[_Group], ...] = (
     AuthSettings,
     AccessSettings,
 )
+
+
+_SECRETS = {"DB_PASS", "SIGN_KEY", "JWT_SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"}
 
 
 def variables() -> Mapping[str, tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.config import DEFAULT_WATCH, GROUPS, Settings, parse_duration, variables
+from presenter import go_services
+from presenter.config import DEFAULT_WATCH, GROUPS, PoolParameters, Settings, parse_duration, variables
 from presenter.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of this program is set, whatever the machine the tests run on has."""
-    for name in variables():
+    for name in (*variables(), *go_services.VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -57,7 +59,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "DB_NAME": "cache",
         "DB_USER": "presenter",
         "DB_PASS": "p4ss",
-        "DB_PARAMS": "sslmode=require&connect_timeout=5",
+        "DB_PARAMS": "sslmode=require&connect_timeout=5&pool_max_conns=9",
         "DB_READY_TIMEOUT": "1h30m",
         "DATA_DIR": "/data",
         "KUBECONFIG": "/a:/b",
@@ -65,6 +67,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "NAMESPACES": "krateo-system, demo-system",
         "WATCH": "pods,!*.*.krateo.io",
         "SIGN_KEY": "k3y",
+        "JWT_SIGN_KEY": "k3y",
         "JWT_ISSUER": "issuer",
         "CURSOR_KEY": "curs0r",
         "JWKS_URL": "https://issuer.example/keys",
@@ -88,6 +91,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_ENABLED": "false",
         "METRICS_TOKEN": "a token for scrapes",
         "ANONYMOUS_METRICS": "true",
     }
@@ -98,6 +102,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.http.port == 0
     assert settings.log.debug is True
     assert settings.log.otlp_endpoint == "http://collector:4318"
+    assert settings.log.otel_enabled is False
     assert settings.metrics.token is not None
     assert settings.metrics.token.get_secret_value() == "a token for scrapes"
     assert settings.metrics.anonymous is True
@@ -107,7 +112,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.database.user == "presenter"
     assert settings.database.password is not None
     assert settings.database.password.get_secret_value() == "p4ss"
-    assert settings.database.params == {"sslmode": "require", "connect_timeout": "5"}
+    assert settings.database.connection_params == {"sslmode": "require", "connect_timeout": "5"}
+    assert settings.database.pool.most == 9
     assert settings.database.ready_timeout == timedelta(hours=1, minutes=30)
     assert settings.database.data_dir == Path("/data")
     assert settings.cluster.kubeconfig == "/a:/b"
@@ -166,6 +172,9 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("DB_PORT", "5432/tcp"),
         ("DB_PARAMS", "sslmode"),
         ("DB_PARAMS", "sslmode=disable&&"),
+        ("DB_PARAMS", "pool_max_conns=0"),
+        ("DB_PARAMS", "pool_min_conns=some"),
+        ("DB_PARAMS", "pool_max_conn_idle_time=30"),
         ("DB_READY_TIMEOUT", "4"),
         ("DB_READY_TIMEOUT", "-4m"),
         ("DB_READY_TIMEOUT", "4 minutes"),
@@ -197,6 +206,67 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(ConfigError) as refusal:
         Settings.from_environment()
     assert refusal.value.message.startswith(f"{name} is {value!r}: ")
+
+
+def test_the_pool_is_what_its_parameters_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PARAMS", "pool_max_conns=1&pool_min_conns=4&pool_max_conn_idle_time=90s")
+    assert Settings.from_environment().database.pool == PoolParameters(2, 2, timedelta(seconds=90))
+    monkeypatch.setenv("DB_PARAMS", "pool_max_conn_lifetime=soon&statement_cache_capacity=512&sslmode=disable")
+    settings = Settings.from_environment()
+    assert settings.database.pool == PoolParameters(6, 0, timedelta(minutes=5))
+    assert settings.database.connection_params == {"sslmode": "disable"}
+    assert settings.unneeded.keys() == {"pool_max_conn_lifetime in DB_PARAMS", "statement_cache_capacity in DB_PARAMS"}
+
+
+def test_a_wrong_parameter_of_the_pool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PARAMS", "sslmode=disable&pool_max_conns=many")
+    with pytest.raises(ConfigError, match="pool_max_conns is 'many': allowed is a whole number from 1 to 9999"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("name", go_services.VARIABLES)
+def test_what_the_go_services_need_is_accepted_and_told_of(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    defaults = Settings.from_environment()
+    monkeypatch.setenv(name, "whatever they make of it")
+    settings = Settings.from_environment()
+    assert settings == replace(defaults, unneeded={name: go_services.VARIABLES[name]})
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"OTEL_ENABLED": "true"}, True),
+        ({"OTEL_ENABLED": "false"}, False),
+        ({"OTEL_ENABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, False),
+    ],
+)
+def test_traces_without_a_place_to_go_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], told: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert ("OTEL_ENABLED" in Settings.from_environment().unneeded) is told
+
+
+@pytest.mark.parametrize(
+    "environment", [{"SIGN_KEY": "k"}, {"JWT_SIGN_KEY": "k"}, {"SIGN_KEY": "k", "JWT_SIGN_KEY": "k"}], ids=str
+)
+def test_the_sign_key_has_two_names(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    auth = Settings.from_environment().auth
+    auth.require_token_keys()
+    assert (auth.require_sign_key(), auth.require_cursor_key()) == (b"k", b"k")
+
+
+def test_two_sign_keys_are_an_error_that_shows_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGN_KEY", "one-key")
+    monkeypatch.setenv("JWT_SIGN_KEY", "another-key")
+    with pytest.raises(ConfigError) as refusal:
+        Settings.from_environment()
+    assert refusal.value.message == (
+        "JWT_SIGN_KEY is a secret value: SIGN_KEY is another one: set one of the two, or both to the same key"
+    )
 
 
 def test_a_page_leaves_room_in_what_all_answers_may_take(monkeypatch: pytest.MonkeyPatch) -> None:

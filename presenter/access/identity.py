@@ -83,7 +83,7 @@ class Authenticator:
 
     def __init__(self, settings: AuthSettings, keys: KeySource | None) -> None:
         self._settings = settings
-        self._sign_key = None if settings.sign_key is None else settings.require_sign_key()
+        self._sign_key = None if settings.token_key is None else settings.require_sign_key()
         self._keys = keys
         self._verified: LruCache[bytes, _Verified] = LruCache(_CACHE_CAPACITY, _weight)
 

@@ -60,6 +60,8 @@ class Address:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
+    idle_timeout: float = 300.0
+    """Seconds after which a pool closes a connection that nobody uses; 0: never."""
     variable: str = ""
 
     @classmethod
@@ -67,7 +69,7 @@ class Address:
         """The address the settings name. Raises ConfigError when DB_HOST is absent or one of them makes no sense."""
         if settings.host is None:
             raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
-        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.params)
+        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.connection_params)
 
     @classmethod
     def for_reading(cls, settings: DatabaseSettings) -> Address | None:
@@ -79,7 +81,8 @@ class Address:
         if settings.host is None:
             raise ConfigError("DB_READ_HOST is set and DB_HOST is not: name the host that is written to, too")
         # What the connections that write must find at their end is not for these.
-        params = {name: value for name, value in settings.params.items() if name != "target_session_attrs"}
+        params = settings.connection_params
+        params.pop("target_session_attrs", None)
         return cls._of(settings, "DB_READ_HOST", settings.read_host, settings.read_port or settings.port, params)
 
     @classmethod
@@ -107,6 +110,7 @@ class Address:
             user=settings.user,
             password=settings.password.get_secret_value() if settings.password else None,
             connect_timeout=connect_timeout,
+            idle_timeout=settings.pool.idle.total_seconds(),
             variable=variable,
         )
 
@@ -235,12 +239,15 @@ class Pool:
         return await cls._open(_Connector(address, settings), size, command_timeout, name)
 
     @classmethod
-    async def _open(cls, connector: _Connector, size: int, command_timeout: float, name: str) -> Self:
+    async def _open(
+        cls, connector: _Connector, size: int, command_timeout: float, name: str, at_start: int = 0
+    ) -> Self:
         return cls(
             await asyncpg.create_pool(
                 connect=connector.connect,
-                min_size=0,
+                min_size=at_start,
                 max_size=size,
+                max_inactive_connection_lifetime=connector.idle_timeout,
                 command_timeout=command_timeout,
                 connection_class=WeighingConnection,
                 init=_set_json_codec,
@@ -265,15 +272,17 @@ class Pool:
     @classmethod
     @asynccontextmanager
     async def reading(
-        cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
+        cls, address: Address, name: str, size: int, timeout: timedelta, *, at_start: int = 0, **planning: str
     ) -> AsyncIterator[Self]:
         """A pool on which no query takes longer than `timeout`: the server ends it, else the client does.
+
+        It connects lazily, but for `at_start` connections.
 
         It may go through a pooler. Where that refuses the settings, they are the role's to have: what is read is the
         same without.
         """
         connector = _Connector(address, {**statement_timeout(timeout), **planning}, through_pooler=True)
-        pool = await cls._open(connector, size, timeout.total_seconds() + 1, name)
+        pool = await cls._open(connector, size, timeout.total_seconds() + 1, name, at_start)
         try:
             yield pool
         finally:
@@ -333,6 +342,7 @@ class _Connector:
     def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
         self.settings = {**WITHOUT_JIT, **settings}
         self.label = address.label
+        self.idle_timeout = address.idle_timeout
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings

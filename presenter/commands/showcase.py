@@ -43,7 +43,7 @@ async def bring_up(
     Raises ConfigError when something it was told to use is not there.
     """
     console = Console(highlight=False)
-    key = settings.auth.sign_key or SecretStr(secrets.token_hex(32))
+    key = settings.auth.token_key or SecretStr(secrets.token_hex(32))
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listen(console, port, settings.http.port))
         directory = stack.enter_context(_directory(data_dir))

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from presenter.app import PAGE_CONNECTIONS
 from presenter.cache import memory
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
+from presenter.config import PAGE_CONNECTIONS
 from presenter.errors import DatabaseBusy
 from presenter.http import connection
 from tests.api.service import Reply, Service, serving

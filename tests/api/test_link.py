@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
+from presenter.config import PAGE_CONNECTIONS
 from tests.api.service import serving
 from tests.api.world import PANELS, WIDGETS, first_list
 from tests.link import distant

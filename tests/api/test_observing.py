@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from presenter.app import PAGE_CONNECTIONS
 from presenter.cache.pool import Address, Pool
+from presenter.config import PAGE_CONNECTIONS
 from presenter.observability import PHASES
 from tests.api.service import Reply, Service, serving
 from tests.api.test_guards import filled, locked, waiting

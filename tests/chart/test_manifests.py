@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from presenter import __version__
+from presenter import __version__, go_services
 from presenter.cache.pool import Address
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.config import GROUPS, Settings, variables
@@ -41,8 +41,18 @@ CUSTOM = {
     "PrometheusRule": "monitoring.coreos.com/v1",
     "ServiceMonitor": "monitoring.coreos.com/v1",
 }
-FROM_THE_CHART = {"WATCH", "SHUTDOWN_GRACE", "DB_USER", "DB_PASS", "SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"}
+FROM_THE_CHART = {
+    *("WATCH", "SHUTDOWN_GRACE"),
+    *("DB_USER", "DB_PASS", "SIGN_KEY", "JWT_SIGN_KEY", "CURSOR_KEY", "METRICS_TOKEN"),
+}
 NOT_IN_A_POD = {"KUBECONFIG", "DATA_DIR"}
+KRATEO = [
+    f"{group}.krateo.io"
+    for group in (
+        *("widgets.templates", "templates", "core", "composition", "finops", "ai"),
+        *("basic.authn", "ldap.authn", "oauth.authn", "oidc.authn"),
+    )
+]
 DEFAULT = example("default")
 SPLIT = example("split")
 
@@ -83,13 +93,13 @@ def test_every_variable_that_is_set_is_one_the_service_reads(render: Render, nam
             if one["name"] in ("presenter", "migrate"):
                 own = {variable["name"] for variable in example(name).get("extraEnv", ())}
                 in_arguments = set(re.findall(r"\$\((\w+)\)", " ".join(one["args"])))
-                assert set(environment(one)) - own - in_arguments <= set(variables())
+                assert set(environment(one)) - own - in_arguments <= set(variables()) | set(go_services.VARIABLES)
 
 
 def test_config_takes_every_variable_of_the_service_and_no_other(helm: Helm) -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     taken = set(schema["properties"]["config"]["properties"])
-    assert taken == set(variables()) - FROM_THE_CHART - NOT_IN_A_POD | {"AUTHN_NS"}
+    assert taken == set(variables()) - FROM_THE_CHART - NOT_IN_A_POD | set(go_services.VARIABLES)
 
 
 def test_every_value_there_is_has_a_default(helm: Helm) -> None:
@@ -115,7 +125,6 @@ def test_every_value_there_is_has_a_default(helm: Helm) -> None:
     ("values", "complaint"),
     [
         (having(DEFAULT, "config.DB_HOST", None), "config.DB_HOST"),
-        (having(DEFAULT, "dbSecret", None), "dbSecret.name"),
         (having(DEFAULT, "signKeySecret", None), "signKeySecret.name"),
         (having(example("oidc"), "cursorKeySecret", None), "cursorKeySecret.name"),
         (having(DEFAULT, "postgres.enabled", True), "config.DB_HOST"),
@@ -148,10 +157,10 @@ def test_what_is_wrong_or_missing_is_said(helm: Helm, values: Values, complaint:
 def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: Helm, template: str) -> None:
     done = helm.template({}, "--show-only", f"templates/{template}.yaml")
     assert done.returncode != 0
-    told, *missing = done.stderr.strip().splitlines()[:4]
+    told, *missing = done.stderr.strip().splitlines()[:3]
     assert "templates/deployments.yaml" in told
-    assert [line.split()[0] for line in missing] == ["config.DB_HOST", "dbSecret.name", "signKeySecret.name"]
-    assert done.stderr.count("signKeySecret.name") == 1
+    assert [line.split()[0] for line in missing] == ["config.DB_HOST", "signKeySecret.name"]
+    assert done.stderr.count("\nsignKeySecret.name") == 1
 
 
 @pytest.mark.parametrize(
@@ -254,9 +263,15 @@ def test_config_and_secrets_become_the_environment(render: Render) -> None:
         "DB_PASS": ("resources-presenter-db", "DB_PASS"),
         "SIGN_KEY": ("jwt-sign-key", "JWT"),
         "SHUTDOWN_GRACE": "10s",
-        "WATCH": "*.widgets.templates.krateo.io,*.templates.krateo.io,*.core.krateo.io,"
-        "*.composition.krateo.io,customresourcedefinitions.apiextensions.k8s.io",
+        "WATCH": ",".join([*(f"*.{group}" for group in KRATEO), "customresourcedefinitions.apiextensions.k8s.io"]),
     }
+
+
+def test_krateos_own_secrets_are_found_by_their_names(render: Render) -> None:
+    found = environment(container(render(example("krateo"))["Deployment", NAME]))
+    assert (found["DB_USER"], found["DB_PASS"]) == (("krateo-db", "DB_USER"), ("krateo-db", "DB_PASS"))
+    assert found["JWT_SIGN_KEY"] == ("jwt-sign-key", "JWT_SIGN_KEY")
+    assert "SIGN_KEY" not in found
 
 
 def test_the_token_of_scrapes_comes_from_a_secret(render: Render) -> None:
@@ -408,14 +423,14 @@ def test_what_is_watched_by_default_may_be_read_and_is_of_krateo(render: Render)
     """A type that is watched and may not be read would keep the service from ever being ready."""
     manifests = render(DEFAULT)
     watched = WatchPatterns(environment(container(manifests["Deployment", NAME]))["WATCH"].split(","))
-    for group in ("widgets.templates.krateo.io", "templates.krateo.io", "core.krateo.io", "composition.krateo.io"):
+    for group in KRATEO:
         assert watched.selects(group, "anything")
     granted = {rule["apiGroups"][0] for rule in manifests["ClusterRole", NAME]["rules"]}
     assert granted == {
         "",
         "apiextensions.k8s.io",
         "rbac.authorization.k8s.io",
-        *(f"{group}.krateo.io" for group in ("widgets.templates", "templates", "core", "composition")),
+        *KRATEO,
     }
 
 

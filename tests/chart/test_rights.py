@@ -18,17 +18,22 @@ from presenter.kube.subject_access_reviews import SubjectAccessReviews
 from presenter.sandbox import Sandbox, User
 from tests.chart.helm import NAME, NAMESPACE, Manifest, Manifests, Values, container, environment, example
 from tests.eventually import eventually
-from tests.kube.world import World
+from tests.kube.world import World, crd, custom
 
 Render = Callable[[Values], Manifests]
 
 RBAC = "rbac.authorization.k8s.io"
+NOT_IN_THE_SANDBOX = tuple(
+    f"{group}.krateo.io" for group in ("finops", "ai", "basic.authn", "ldap.authn", "oauth.authn", "oidc.authn")
+)
+"""Groups of Krateo's of which the sandbox has no types: there the tests make one."""
 WITNESSES = {
     ("apiextensions.k8s.io", "customresourcedefinitions"): "customresourcedefinitions.apiextensions.k8s.io",
     ("composition.krateo.io", "*"): "fireworksapps.composition.krateo.io",
     ("core.krateo.io", "*"): "compositiondefinitions.core.krateo.io",
     ("templates.krateo.io", "*"): "restactions.templates.krateo.io",
     ("widgets.templates.krateo.io", "*"): "panels.widgets.templates.krateo.io",
+    **{(group, "*"): f"configs.{group}" for group in NOT_IN_THE_SANDBOX},
     **{
         (RBAC, plural): f"{plural}.{RBAC}"
         for plural in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
@@ -41,6 +46,9 @@ WITNESSES = {
 async def world(sandbox: Sandbox, writer: Writer, pool: Pool, tmp_path: Path) -> AsyncIterator[World]:
     """The service's account in a cluster that has not heard of the chart yet."""
     sandbox.tokens["token"] = User(f"system:serviceaccount:{NAMESPACE}:{NAME}")
+    for group in NOT_IN_THE_SANDBOX:
+        sandbox.cluster.apply(crd("configs", "Config", group=group))
+        sandbox.cluster.apply(custom("Config", "one", api_version=f"{group}/v1"))
     sandbox.write_kubeconfig(tmp_path / "kubeconfig", token="token")
     client = await KubeClient.connect(ClusterSettings(kubeconfig=str(tmp_path / "kubeconfig")), read_timeout=5.0)
     yield World(sandbox, client, writer, pool)

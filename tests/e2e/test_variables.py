@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -77,6 +78,15 @@ async def test_it_sends_traces_to_the_collector(system: System) -> None:
         await service.get("/resources", group=WIDGETS)
         await service.process.stop()
     assert [span.name for span in await collector.requests()] == ["GET /resources"]
+
+
+@shows("OTEL_ENABLED")
+async def test_it_sends_no_traces_where_telemetry_is_off(system: System) -> None:
+    async with collecting() as collector:
+        service = await system.start("serve", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_ENABLED="false")
+        await service.get("/resources", group=WIDGETS)
+        await service.process.stop()
+        assert await collector.requests() == []
 
 
 @shows("SHUTDOWN_GRACE")
@@ -197,6 +207,14 @@ async def test_tokens_must_be_signed_with_the_key(system: System) -> None:
     service = await system.start("serve", SIGN_KEY="another-key-that-is-also-long-enough")
     assert (await service.get("/resources", group="core")).status == 401
     assert (await (await system.start("serve")).get("/resources", group="core")).status != 401
+
+
+@shows("JWT_SIGN_KEY")
+async def test_the_key_may_have_the_name_that_newer_charts_give_it(system: System) -> None:
+    service = await system.start("serve", SIGN_KEY="", JWT_SIGN_KEY=KEY)
+    assert (await service.get("/resources", group="core")).status != 401
+    service = await system.start("serve", SIGN_KEY="", JWT_SIGN_KEY="another-key-that-is-also-long-enough")
+    assert (await service.get("/resources", group="core")).status == 401
 
 
 @shows("JWT_ISSUER")
@@ -418,6 +436,40 @@ async def test_wrong_connection_parameters_are_refused_by_name(system: System, p
     process = await system.launch("serve", **(system.variables | {"DB_PARAMS": parameters}))
     assert await process.ended() == 2, process.log()
     assert process.err[-1].startswith("presenter: DB_PARAMS is not usable: ")
+
+
+@shows("DB_PARAMS")
+async def test_the_go_services_configuration_works_as_it_is(system: System, database: Address) -> None:
+    service = await system.start(
+        "serve",
+        DB_PARAMS="sslmode=disable&connect_timeout=5&pool_min_conns=4&pool_max_conns=5&pool_max_conn_lifetime=1h",
+        DB_READY_TIMEOUT="5m",
+        OTEL_ENABLED="true",
+        OTEL_EXPORT_INTERVAL="30s",
+        AUTHN_NS="krateo-system",
+        RBAC_USERCAN_CACHE_TTL="180s",
+    )
+    told = [
+        name
+        for line in service.process.log().splitlines()
+        if " changes nothing here" in line
+        for name in re.findall(r'"event": "(.+) changes nothing here"', line)
+    ]
+    assert sorted(told) == [
+        "AUTHN_NS",
+        "OTEL_ENABLED",
+        "OTEL_EXPORT_INTERVAL",
+        "RBAC_USERCAN_CACHE_TTL",
+        "pool_max_conn_lifetime in DB_PARAMS",
+    ]
+    async with service.session.get(f"{service.url}/metrics") as response:
+        assert 'presenter_database_connections_max{pool="pages"} 5.0' in await response.text()
+    connection = await database.connect()
+    try:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert await connection.fetchval(others) >= 4
+    finally:
+        await connection.close()
 
 
 @shows("DB_READY_TIMEOUT")

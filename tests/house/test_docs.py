@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import presenter
+from presenter import go_services
 from presenter.api.declarations import parameters_of
 from presenter.api.parameters import DetailParameters, ListParameters
 from presenter.commands.settings import settings_reference
@@ -19,12 +20,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TESTED_ELSEWHERE = {
     *("HTTPS_PROXY", "NO_PROXY"),  # tests/e2e/test_surroundings.py
     "SSL_CERT_FILE",  # tests/access/test_keys.py
+    *go_services.VARIABLES,  # tests/test_config.py
 }
 NO_VARIABLES = {
-    *("AUTHN_NS", "OTEL_ENABLED", "OTEL_EXPORT_INTERVAL"),  # of the Go services, in docs/migrating.md
     "GLOBAL_UID",  # of a shell, in docs/api.md
     "KUBEBUILDER_ASSETS",  # of the tests, in CONTRIBUTING.md
-    "JWT_SIGN_KEY",  # a key of a Secret, in an example of the chart
     *("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"),  # of PostgreSQL's image
 }
 

@@ -15,9 +15,6 @@
   {{- if not .Values.config.DB_HOST -}}
     {{- $wrong = append $wrong "config.DB_HOST is the host of your PostgreSQL: set it, or postgres.enabled or cnpg.enabled" -}}
   {{- end -}}
-  {{- if not .Values.dbSecret.name -}}
-    {{- $wrong = append $wrong "dbSecret.name is an existing Secret with DB_USER and DB_PASS: set it, or postgres.enabled or cnpg.enabled" -}}
-  {{- end -}}
 {{- end -}}
 {{- if .Values.dbReadSecret.name -}}
   {{- if ne .Values.mode "split" -}}
@@ -30,11 +27,11 @@
 {{- if and .Values.config.DB_READ_PORT (not .Values.config.DB_READ_HOST) -}}
   {{- $wrong = append $wrong "config.DB_READ_PORT is of config.DB_READ_HOST: set that, too" -}}
 {{- end -}}
-{{- if not .Values.signKeySecret.name -}}
+{{- if not (or .Values.signKeySecret.name .Values.jwtSignKeySecret.name) -}}
   {{- if not (include "presenter.publishedKeys" .) -}}
-    {{- $wrong = append $wrong "signKeySecret.name is an existing Secret with the key that signs tokens: set it, or config.JWKS_URL or config.OIDC_ISSUER" -}}
+    {{- $wrong = append $wrong "signKeySecret.name is an existing Secret with the key that signs tokens: set it or jwtSignKeySecret.name, or config.JWKS_URL or config.OIDC_ISSUER" -}}
   {{- else if not .Values.cursorKeySecret.name -}}
-    {{- $wrong = append $wrong "cursorKeySecret.name is an existing Secret with a random key that signs cursors: without signKeySecret.name, set it" -}}
+    {{- $wrong = append $wrong "cursorKeySecret.name is an existing Secret with a random key that signs cursors: without signKeySecret.name or jwtSignKeySecret.name, set it" -}}
   {{- end -}}
 {{- end -}}
 {{- if and .Values.config.JWKS_URL .Values.config.OIDC_ISSUER -}}

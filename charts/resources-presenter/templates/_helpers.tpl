@@ -74,6 +74,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ toJson .Values.dbSecret }}
 {{- else if .Values.postgres.enabled -}}
 {{ toJson (merge (dict "name" (printf "%s-postgres" (include "presenter.name" .))) .Values.dbSecret) }}
+{{- else if not .Values.cnpg.enabled -}}
+{{ toJson (merge (dict "name" "krateo-db") .Values.dbSecret) }}
 {{- else -}}
 {{ toJson (dict "name" (printf "%s-db-app" (include "presenter.name" .)) "userKey" "username" "passwordKey" "password") }}
 {{- end -}}

@@ -71,6 +71,11 @@ volumes:
 {{- if .Values.signKeySecret.name }}
 {{- include "presenter.fromSecret" (list "SIGN_KEY" .Values.signKeySecret.name .Values.signKeySecret.key) }}
 {{- end }}
+{{- with .Values.jwtSignKeySecret }}
+{{- if .name }}
+{{- include "presenter.fromSecret" (list "JWT_SIGN_KEY" .name .key) }}
+{{- end }}
+{{- end }}
 {{- with .Values.cursorKeySecret }}
 {{- if .name }}
 {{- include "presenter.fromSecret" (list "CURSOR_KEY" .name .key) }}
