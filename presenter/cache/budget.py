@@ -126,7 +126,7 @@ class WeighingConnection(Base):
 
 def documents_of(connection: Connection) -> Documents:
     """The decoder of a pool's connection."""
-    documents: Documents = connection.documents  # type: ignore[union-attr]  # of which pools are made
+    documents: Documents = connection.documents  # type: ignore[attr-defined]  # of which pools are made
     return documents
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import getpass
 import ipaddress
 import re
@@ -26,7 +27,7 @@ from presenter.errors import ConfigError, DatabaseBusy, DatabaseUnavailable, Pre
 from presenter.observability import begin
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record]
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,12 @@ _ACQUIRE_TIMEOUT = 10.0
 
 _RECONNECT_INTERVAL = 1.0
 """Seconds between attempts while there is no connection."""
+
+LONGEST_IDLE = 300.0
+"""Seconds after which, or twice that, a connection is closed that nobody has used."""
+
+_CLEARING_TIMEOUT = 5.0
+"""Seconds in which the cancelled statement of a connection ends, or else the connection."""
 
 _LEND_TIMEOUT = 1.0
 """Seconds in which a pooler lends a second connection, if it has one."""
@@ -60,8 +67,6 @@ class Address:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
-    idle_timeout: float = 300.0
-    """Seconds after which a pool closes a connection that nobody uses; 0: never."""
     variable: str = ""
 
     @classmethod
@@ -69,7 +74,7 @@ class Address:
         """The address the settings name. Raises ConfigError when DB_HOST is absent or one of them makes no sense."""
         if settings.host is None:
             raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
-        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.connection_params)
+        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.params)
 
     @classmethod
     def for_reading(cls, settings: DatabaseSettings) -> Address | None:
@@ -81,8 +86,7 @@ class Address:
         if settings.host is None:
             raise ConfigError("DB_READ_HOST is set and DB_HOST is not: name the host that is written to, too")
         # What the connections that write must find at their end is not for these.
-        params = settings.connection_params
-        params.pop("target_session_attrs", None)
+        params = {name: value for name, value in settings.params.items() if name != "target_session_attrs"}
         return cls._of(settings, "DB_READ_HOST", settings.read_host, settings.read_port or settings.port, params)
 
     @classmethod
@@ -110,7 +114,6 @@ class Address:
             user=settings.user,
             password=settings.password.get_secret_value() if settings.password else None,
             connect_timeout=connect_timeout,
-            idle_timeout=settings.pool.idle.total_seconds(),
             variable=variable,
         )
 
@@ -218,14 +221,24 @@ async def wait_until_ready(address: Address, patience: float, *, through_pooler:
 
 
 class Pool:
-    """A bounded number of connections whose JSON comes and goes as bytes. Who asks first gets one first."""
+    """A bounded number of connections whose JSON comes and goes as bytes. Who asks first gets one first.
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], connector: _Connector, patience: float, name: str) -> None:
-        self._pool = pool
-        self._connector = connector
-        self._usage = Usage(name, pool.get_max_size())
-        self._patience = patience
-        self._slots = asyncio.Semaphore(pool.get_max_size())  # asyncpg's own queue lets newcomers overtake
+    asyncpg has a pool, too. It takes a task and three turns of the loop to give a connection back, which is as long as
+    a small query, and lets newcomers overtake.
+    """
+
+    def __init__(self, connector: _Connector, size: int, command_timeout: float, name: str) -> None:
+        self.connector = connector
+        self.patience = min(_ACQUIRE_TIMEOUT, command_timeout)
+        self.usage = Usage(name, size)
+        self.slots = asyncio.Semaphore(size)
+        self._size = size
+        self._command_timeout = command_timeout
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []  # the one that was used last at the end
+        self._unused = 0  # so many of them have not been used since `_close_unused` looked
+        self._clearing: set[asyncio.Task[None]] = set()
+        self._tidying: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(
@@ -236,28 +249,7 @@ class Pool:
         No statement may take longer than `command_timeout` seconds, nor may the wait for a connection. `settings` are
         PostgreSQL's.
         """
-        return await cls._open(_Connector(address, settings), size, command_timeout, name)
-
-    @classmethod
-    async def _open(
-        cls, connector: _Connector, size: int, command_timeout: float, name: str, at_start: int = 0
-    ) -> Self:
-        return cls(
-            await asyncpg.create_pool(
-                connect=connector.connect,
-                min_size=at_start,
-                max_size=size,
-                max_inactive_connection_lifetime=connector.idle_timeout,
-                command_timeout=command_timeout,
-                connection_class=WeighingConnection,
-                init=_set_json_codec,
-                reset=_no_reset,
-                max_cacheable_statement_size=_LONGEST_STATEMENT,
-            ),
-            connector,
-            min(_ACQUIRE_TIMEOUT, command_timeout),
-            name,
-        )
+        return cls(_Connector(address, settings), size, command_timeout, name)
 
     @classmethod
     @asynccontextmanager
@@ -272,17 +264,15 @@ class Pool:
     @classmethod
     @asynccontextmanager
     async def reading(
-        cls, address: Address, name: str, size: int, timeout: timedelta, *, at_start: int = 0, **planning: str
+        cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
     ) -> AsyncIterator[Self]:
         """A pool on which no query takes longer than `timeout`: the server ends it, else the client does.
-
-        It connects lazily, but for `at_start` connections.
 
         It may go through a pooler. Where that refuses the settings, they are the role's to have: what is read is the
         same without.
         """
         connector = _Connector(address, {**statement_timeout(timeout), **planning}, through_pooler=True)
-        pool = await cls._open(connector, size, timeout.total_seconds() + 1, name, at_start)
+        pool = cls(connector, size, timeout.total_seconds() + 1, name)
         try:
             yield pool
         finally:
@@ -291,7 +281,7 @@ class Pool:
     @property
     def last_error(self) -> PresenterError | None:
         """The error of the last attempt to get a connection; None where it succeeded, or there was none yet."""
-        return self._connector.last_error
+        return self.connector.last_error
 
     async def check(self) -> None:
         """See that statements stay prepared, and warn when settings do not hold: before anything depends on either.
@@ -299,7 +289,7 @@ class Pool:
         Raises DatabaseUnavailable.
         """
         async with self.connection() as one:
-            wanted = self._connector.settings
+            wanted = self.connector.settings
             held = await one.fetch(_EFFECTIVE_SETTINGS, list(wanted))
             lacking = [f"{name} = {wanted[name]}" for name, setting, _ in held if setting != wanted[name]]
             if lacking:
@@ -326,14 +316,84 @@ class Pool:
 
     async def close(self) -> None:
         """Close all connections, waiting at most a second for those in use."""
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=1)
-        except TimeoutError:
-            self._pool.terminate()
+        if self._tidying is not None:
+            self._tidying.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                for _ in range(self._size):
+                    await self.slots.acquire()
+                for connection in self._idle:
+                    await connection.close()
+        for connection in self._open:
+            connection.terminate()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection; failures inside the block are raised as PresenterErrors."""
-        return _Acquired(self._pool, self._connector, self._slots, self._patience, self._usage)
+        return _Lent(self)
+
+    async def take(self) -> Connection:
+        """An idle connection, or a new one, for who has a slot."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._unused = min(self._unused, len(self._idle))
+            if not connection.is_closed():
+                return connection
+            self._drop(connection)
+        async with asyncio.timeout(self.patience):
+            connection = await self.connector.connect(
+                command_timeout=self._command_timeout,
+                connection_class=WeighingConnection,
+                max_cacheable_statement_size=_LONGEST_STATEMENT,
+            )
+            self._open.add(connection)
+            try:
+                await _set_json_codec(connection)
+            except BaseException:
+                self._drop(connection)
+                raise
+        return connection
+
+    def give_back(self, connection: Connection, *, is_clear: bool) -> None:
+        """Keep a connection for the next one, who gets the slot; unless `is_clear`, something may still run on it."""
+        if is_clear:
+            self._keep(connection)
+            return
+        clearing = asyncio.create_task(self._clear(connection), context=contextvars.Context())
+        self._clearing.add(clearing)
+        clearing.add_done_callback(self._clearing.discard)
+
+    async def _clear(self, connection: Connection) -> None:
+        is_clear = False
+        try:
+            with suppress(PresenterError), translated():
+                # A statement waits until the one before it is cancelled.
+                await connection.execute(_PING, timeout=_CLEARING_TIMEOUT)
+                is_clear = True
+        finally:
+            if not is_clear:
+                connection.terminate()
+            self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.is_closed() or connection.is_in_transaction():
+            self._drop(connection)
+        else:
+            self._idle.append(connection)
+            if self._tidying is None:
+                self._tidying = asyncio.get_running_loop().call_later(LONGEST_IDLE, self._close_unused)
+        self.slots.release()
+
+    def _drop(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        connection.terminate()
+
+    def _close_unused(self) -> None:
+        """Close what has not been used for a while."""
+        unused, self._idle = self._idle[: self._unused], self._idle[self._unused :]
+        for connection in unused:
+            self._drop(connection)
+        self._unused = len(self._idle)
+        self._tidying = asyncio.get_running_loop().call_later(LONGEST_IDLE, self._close_unused) if self._idle else None
 
 
 class _Connector:
@@ -342,14 +402,13 @@ class _Connector:
     def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
         self.settings = {**WITHOUT_JIT, **settings}
         self.label = address.label
-        self.idle_timeout = address.idle_timeout
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings
         self.last_error: PresenterError | None = None
 
-    async def connect(self, *_: object, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
-        """As asyncpg.create_pool calls it. Raises as Address.connect does."""
+    async def connect(self, **options: Any) -> Connection:
+        """Raises as Address.connect does."""
         try:
             return await self._address.connect(self._sent, **options)
         except SettingRefused:
@@ -359,76 +418,57 @@ class _Connector:
         return await self._address.connect(self._sent, **options)
 
 
-class _Acquired(AbstractAsyncContextManager["Connection"]):
+class _Lent(AbstractAsyncContextManager["Connection"]):
     """A connection that goes back to its pool at the end. No generator: nested ones take as long as a small query."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool[asyncpg.Record],
-        connector: _Connector,
-        slots: asyncio.Semaphore,
-        patience: float,
-        usage: Usage,
-    ) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._connector = connector
-        self._slots = slots
-        self._patience = patience
-        self._usage = usage
 
     async def __aenter__(self) -> Connection:
-        since = time.perf_counter()
+        pool, since = self._pool, time.perf_counter()
         self._before = begin("wait")
         try:
-            await self._wait_for_slot()
+            if pool.slots.locked():
+                await self._wait_for_slot()
+            else:
+                await pool.slots.acquire()  # at once
             try:
-                with translated(self._connector.label):
-                    connecting = self._pool.get_idle_size() == 0  # else it is at once, and no clock needs to run
-                    self._connection = await self._pool.acquire(timeout=self._patience if connecting else None)
+                with translated(pool.connector.label):
+                    self._connection = await pool.take()
             except BaseException as error:
                 if isinstance(error, PresenterError):
-                    self._connector.last_error = error
-                self._slots.release()
+                    pool.connector.last_error = error
+                pool.slots.release()
                 raise
         except BaseException:
             begin(self._before)
             raise
-        self._connector.last_error = None
-        self._usage.waited.observe(time.perf_counter() - since)
-        self._usage.in_use.inc()
+        pool.connector.last_error = None
+        pool.usage.waited.observe(time.perf_counter() - since)
+        pool.usage.in_use.inc()
         begin("query")
         return self._connection
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        try:
-            with translated(self._connector.label):
-                await self._pool.release(self._connection)
-        finally:
-            begin(self._before)
-            self._usage.in_use.dec()
-            self._slots.release()
+        self._pool.give_back(self._connection, is_clear=error is None)
+        begin(self._before)
+        self._pool.usage.in_use.dec()
         if error is not None:
-            with translated(self._connector.label):
+            with translated(self._pool.connector.label):
                 raise error
 
     async def _wait_for_slot(self) -> None:
-        if not self._slots.locked():
-            await self._slots.acquire()  # at once
-            return
-        self._usage.waiting.inc()
+        pool = self._pool
+        pool.usage.waiting.inc()
         try:
-            async with asyncio.timeout(self._patience):
-                await self._slots.acquire()
+            async with asyncio.timeout(pool.patience):
+                await pool.slots.acquire()
         except TimeoutError as late:
             raise DatabaseBusy(
-                f"all connections to PostgreSQL were in use for {self._patience:g} s: try again later"
+                f"all connections to PostgreSQL were in use for {pool.patience:g} s: try again later"
             ) from late
         finally:
-            self._usage.waiting.dec()
-
-
-async def _no_reset(_: Connection) -> None:
-    """In place of asyncpg's RESET, which is a round trip: only transactions are left behind, and asyncpg ends those."""
+            pool.usage.waiting.dec()
 
 
 async def _set_json_codec(connection: Connection) -> None:

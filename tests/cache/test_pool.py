@@ -20,10 +20,10 @@ async def fetch_on_one_that_has_ended(pool: Pool) -> None:
         async with pool.connection() as other:
             await other.execute("SELECT pg_terminate_backend($1)", connection.get_server_pid())
 
-        async def shown() -> str:
-            return repr(connection)
+        async def is_closed() -> bool:
+            return connection.is_closed()
 
-        await eventually(shown, lambda shown: "released" in shown)
+        await eventually(is_closed, bool)
         await connection.fetch("SELECT 1")
 
 
@@ -64,3 +64,52 @@ async def test_a_query_that_fails_is_no_trouble_with_connections(pool: Pool) -> 
     with pytest.raises(DatabaseUnavailable):
         await fetch_on_one_that_has_ended(pool)
     assert pool.last_error is None
+
+
+# -- what is lent, and how it comes back -------------------------------------------------------------------------------
+
+_PID = "SELECT pg_backend_pid()"
+_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_SLEEPING = f"{_OTHERS} AND query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+
+
+async def _ask(pool: Pool, query: str) -> int:
+    async with pool.connection() as connection:
+        number: int = await connection.fetchval(query)
+        return number
+
+
+async def _sleep(pool: Pool) -> None:
+    async with pool.connection() as connection:
+        await connection.execute("SELECT pg_sleep(600)")
+
+
+async def test_who_gives_up_leaves_a_connection_that_the_next_one_can_use(pool: Pool, database: Address) -> None:
+    async with Pool.opened(database, size=1) as small:
+        before = await _ask(small, _PID)
+        for _ in range(5):
+            sleepers = [asyncio.create_task(_sleep(small)) for _ in range(3)]
+            await eventually(partial(_ask, pool, _SLEEPING), lambda sleeping: sleeping == 1)
+            for sleeper in sleepers:
+                sleeper.cancel()
+            assert await _ask(small, _PID) == before
+            assert await _ask(pool, _OTHERS) == 1, "nobody has made another one meanwhile"
+
+
+async def test_a_connection_that_is_left_in_a_transaction_is_not_lent_again(database: Address) -> None:
+    async with Pool.opened(database, size=1) as pool:
+        async with pool.connection() as connection:
+            before = await connection.fetchval(_PID)
+            await connection.execute("BEGIN")
+        assert await _ask(pool, _PID) != before
+
+
+async def test_connections_that_nobody_uses_are_closed(
+    pool: Pool, database: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("presenter.cache.pool.LONGEST_IDLE", 0.1)
+    async with Pool.opened(database, size=3) as mostly_idle:
+        async with mostly_idle.connection(), mostly_idle.connection(), mostly_idle.connection():
+            assert await _ask(pool, _OTHERS) == 3
+        await eventually(partial(_ask, mostly_idle, _OTHERS), lambda others: others <= 1)  # the one that asks is used
+        await eventually(partial(_ask, pool, _OTHERS), lambda others: others == 0)
