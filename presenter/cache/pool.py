@@ -9,7 +9,7 @@ import ipaddress
 import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -36,9 +36,6 @@ _ACQUIRE_TIMEOUT = 10.0
 
 _RECONNECT_INTERVAL = 1.0
 """Seconds between attempts while there is no connection."""
-
-LONGEST_IDLE = 300.0
-"""Seconds after which, or twice that, a connection is closed that nobody has used."""
 
 _CLEARING_TIMEOUT = 5.0
 """Seconds in which the cancelled statement of a connection ends, or else the connection."""
@@ -67,6 +64,8 @@ class Address:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     connect_timeout: float = 10.0
+    idle_timeout: float = 300.0
+    """Seconds after which, or twice that, a pool closes a connection that nobody uses; 0: never."""
     variable: str = ""
 
     @classmethod
@@ -74,7 +73,7 @@ class Address:
         """The address the settings name. Raises ConfigError when DB_HOST is absent or one of them makes no sense."""
         if settings.host is None:
             raise ConfigError("DB_HOST is not set: name the PostgreSQL host")
-        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.params)
+        return cls._of(settings, "DB_HOST", [settings.host], settings.port, settings.connection_params)
 
     @classmethod
     def for_reading(cls, settings: DatabaseSettings) -> Address | None:
@@ -86,7 +85,8 @@ class Address:
         if settings.host is None:
             raise ConfigError("DB_READ_HOST is set and DB_HOST is not: name the host that is written to, too")
         # What the connections that write must find at their end is not for these.
-        params = {name: value for name, value in settings.params.items() if name != "target_session_attrs"}
+        params = settings.connection_params
+        params.pop("target_session_attrs", None)
         return cls._of(settings, "DB_READ_HOST", settings.read_host, settings.read_port or settings.port, params)
 
     @classmethod
@@ -114,6 +114,7 @@ class Address:
             user=settings.user,
             password=settings.password.get_secret_value() if settings.password else None,
             connect_timeout=connect_timeout,
+            idle_timeout=settings.pool.idle.total_seconds(),
             variable=variable,
         )
 
@@ -227,16 +228,16 @@ class Pool:
     a small query, and lets newcomers overtake.
     """
 
-    def __init__(self, connector: _Connector, size: int, command_timeout: float, name: str) -> None:
+    def __init__(self, connector: _Connector, size: int, command_timeout: float, name: str, least: int = 0) -> None:
         self.connector = connector
         self.patience = min(_ACQUIRE_TIMEOUT, command_timeout)
         self.usage = Usage(name, size)
         self.slots = asyncio.Semaphore(size)
-        self._size = size
+        self._size, self._least = size, least
         self._command_timeout = command_timeout
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []  # the one that was used last at the end
-        self._unused = 0  # so many of them have not been used since `_close_unused` looked
+        self._unused = 0  # so many of them have not been used since it was last looked
         self._clearing: set[asyncio.Task[None]] = set()
         self._tidying: asyncio.TimerHandle | None = None
 
@@ -264,16 +265,21 @@ class Pool:
     @classmethod
     @asynccontextmanager
     async def reading(
-        cls, address: Address, name: str, size: int, timeout: timedelta, **planning: str
+        cls, address: Address, name: str, size: int, timeout: timedelta, *, at_start: int = 0, **planning: str
     ) -> AsyncIterator[Self]:
         """A pool on which no query takes longer than `timeout`: the server ends it, else the client does.
+
+        It connects lazily, but for `at_start` connections.
 
         It may go through a pooler. Where that refuses the settings, they are the role's to have: what is read is the
         same without.
         """
         connector = _Connector(address, {**statement_timeout(timeout), **planning}, through_pooler=True)
-        pool = cls(connector, size, timeout.total_seconds() + 1, name)
+        pool = cls(connector, size, timeout.total_seconds() + 1, name, at_start)
         try:
+            async with AsyncExitStack() as stack:
+                for _ in range(at_start):
+                    await stack.enter_async_context(pool.connection())
             yield pool
         finally:
             await pool.close()
@@ -379,21 +385,26 @@ class Pool:
             self._drop(connection)
         else:
             self._idle.append(connection)
-            if self._tidying is None:
-                self._tidying = asyncio.get_running_loop().call_later(LONGEST_IDLE, self._close_unused)
+            if self._tidying is None and self.connector.idle_timeout:
+                self._look_later()
         self.slots.release()
 
     def _drop(self, connection: Connection) -> None:
         self._open.discard(connection)
         connection.terminate()
 
-    def _close_unused(self) -> None:
-        """Close what has not been used for a while."""
-        unused, self._idle = self._idle[: self._unused], self._idle[self._unused :]
-        for connection in unused:
-            self._drop(connection)
+    def _look_later(self) -> None:
         self._unused = len(self._idle)
-        self._tidying = asyncio.get_running_loop().call_later(LONGEST_IDLE, self._close_unused) if self._idle else None
+        self._tidying = asyncio.get_running_loop().call_later(self.connector.idle_timeout, self._close_unused)
+
+    def _close_unused(self) -> None:
+        """Close what has not been used since it was last looked."""
+        for connection in self._idle[: max(0, min(self._unused, len(self._open) - self._least))]:
+            self._idle.remove(connection)
+            self._drop(connection)
+        self._tidying = None
+        if self._idle:
+            self._look_later()
 
 
 class _Connector:
@@ -402,6 +413,7 @@ class _Connector:
     def __init__(self, address: Address, settings: Mapping[str, str], *, through_pooler: bool = False) -> None:
         self.settings = {**WITHOUT_JIT, **settings}
         self.label = address.label
+        self.idle_timeout = address.idle_timeout
         self._address = address
         self._may_be_refused = through_pooler
         self._sent: Mapping[str, str] = self.settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -104,12 +105,19 @@ async def test_a_connection_that_is_left_in_a_transaction_is_not_lent_again(data
         assert await _ask(pool, _PID) != before
 
 
-async def test_connections_that_nobody_uses_are_closed(
-    pool: Pool, database: Address, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("presenter.cache.pool.LONGEST_IDLE", 0.1)
-    async with Pool.opened(database, size=3) as mostly_idle:
+async def test_connections_that_nobody_uses_are_closed(pool: Pool, database: Address) -> None:
+    async with Pool.opened(replace(database, idle_timeout=0.1), size=3) as mostly_idle:
         async with mostly_idle.connection(), mostly_idle.connection(), mostly_idle.connection():
             assert await _ask(pool, _OTHERS) == 3
         await eventually(partial(_ask, mostly_idle, _OTHERS), lambda others: others <= 1)  # the one that asks is used
         await eventually(partial(_ask, pool, _OTHERS), lambda others: others == 0)
+
+
+async def test_as_many_connections_as_there_are_at_the_start_stay(pool: Pool, database: Address) -> None:
+    address = replace(database, idle_timeout=0.1)
+    async with Pool.reading(address, "pages", 4, timedelta(seconds=30), at_start=2) as kept:
+        assert await _ask(pool, _OTHERS) == 2
+        async with kept.connection(), kept.connection(), kept.connection():
+            assert await _ask(pool, _OTHERS) == 3
+        await eventually(partial(_ask, pool, _OTHERS), lambda others: others <= 2)
+        assert await _ask(pool, _OTHERS) == 2
