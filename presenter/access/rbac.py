@@ -6,7 +6,6 @@ The rules are those of the Kubernetes documentation, "Using RBAC Authorization" 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import msgspec
 
 from presenter.access.identity import Identity
 from presenter.access.lru import LruCache
+from presenter.apimachinery.golang import quote
 from presenter.cache.scope import EVERYTHING, Grant
 from presenter.resource import RBAC_GROUP, SANITISED
 
@@ -335,13 +335,8 @@ def _bind(key: _Key, document: _BindingDocument) -> _Binding:
 
 def _described(key: _Key, role: _Key | None = None) -> str:
     kind, namespace, name = key
-    of = f" of {role[0]} {_quoted(role[2])}" if role else ""
-    return f"{kind} {_quoted(name)}{of}" + (f" in namespace {_quoted(namespace)}" if namespace else "")
-
-
-def _quoted(name: str) -> str:
-    """A name in quotes, on one line: names of RBAC objects may hold anything but `/` and `%`."""
-    return json.dumps(name, ensure_ascii=False)
+    of = f" of {role[0]} {quote(role[2])}" if role else ""
+    return f"{kind} {quote(name)}{of}" + (f" in namespace {quote(namespace)}" if namespace else "")
 
 
 _Question = tuple[Identity, str, str, str, bool]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from presenter.api.parameters import (
 from presenter.api.parts import Parts
 from presenter.api.routes import Route
 from presenter.api.selection import Selection, answering, select
+from presenter.apimachinery.golang import quote
 from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog
 from presenter.cache.catalog_reader import CatalogReader
@@ -319,16 +319,11 @@ def forbidden(identity: Identity, parameters: ListParameters, selection: Selecti
     whole = f"{resource}.{parameters.group}" if parameters.group else resource
     namespaced = any(cached.type.namespaced for cached in selection.types)
     where = (
-        f"in the namespace {_quoted(parameters.namespace)}"
+        f"in the namespace {quote(parameters.namespace)}"
         if namespaced and parameters.one_namespace is not None
         else "at the cluster scope"
     )
     return Forbidden(
-        f"{whole} is forbidden: User {_quoted(identity.username)} cannot list resource {_quoted(resource)} "
-        f"in API group {_quoted(parameters.group)} {where}"
+        f"{whole} is forbidden: User {quote(identity.username)} cannot list resource {quote(resource)} "
+        f"in API group {quote(parameters.group)} {where}"
     )
-
-
-def _quoted(text: str) -> str:
-    """In quotes, and on one line whatever it holds, as Go's %q writes it."""
-    return json.dumps(text, ensure_ascii=False)
