@@ -56,7 +56,7 @@ async def explain_page(pool: Pool, query: Query, *, analyze: bool) -> list[Expla
 def _found(step: Step, records: Sequence[asyncpg.Record]) -> str:
     if step.scan.kind.startswith("sample"):
         return f"shares: {', '.join(f'{share:.3f}' for share in records[0]['shares'])}"
-    matches = sum(record["found"] for record in records)
+    matches = sum(record["found"] is True for record in records)
     gave_up = any(record["last"] for record in records) and matches < step.values["limit"]
     more = ", which are as many as fit on the page and one more" if matches == step.values["limit"] else ""
     return f"matches: {matches}{', and gave up before the end' if gave_up else more}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from presenter.cache.budget import Reading
 from presenter.cache.plan import Record, aware, plan, position
 from presenter.cache.query import Items, Page, Piece, Position, Query, Row
+from presenter.cache.revisions import Revision, Revisions, together
 from presenter.cache.sql import COLUMNS, payload, statement
 
 if TYPE_CHECKING:
@@ -52,26 +54,34 @@ async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Pag
 
     Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave it no room.
     """
-    found, more = await _read(pool, query, share)
+    found, more, revisions, _ = await _read(pool, query, share)
     rows = [row_of(record) for record in found]
     start = position(query.sort, found[0]) if found else None
-    return Page(rows[::-1] if query.backward else rows, more, start)
+    return Page(rows[::-1] if query.backward else rows, more, start, revisions)
 
 
 async def read_items(pool: Pool, query: Query, share: Share, *, inflate: bool) -> Items:
     """The same, forward, for an answer: its pieces weigh what they do when they are inflated, or as they are."""
-    found, more = await _read(pool, query, share, inflate=inflate)
+    found, more, revisions, is_cut = await _read(pool, query, share, inflate=inflate)
     read = _item if query.items else row_of
-    return Items([read(record) for record in found], more)
+    return Items([read(record) for record in found], more, revisions, is_cut)
 
 
-async def _read(
-    pool: Pool, query: Query, share: Share | None, *, inflate: bool = True
-) -> tuple[Sequence[Record], Position | None]:
-    """The records of a page, and where it ends if more follows."""
+class _Found(NamedTuple):
+    """The records of a page, where it ends if more follows, the revisions, and whether it was cut."""
+
+    records: Sequence[Record] = ()
+    next: Position | None = None
+    revisions: Revisions = ()
+    is_cut: bool = False
+
+
+async def _read(pool: Pool, query: Query, share: Share | None, *, inflate: bool = True) -> _Found:
     if not query.ranges:
-        return (), None
+        return _Found()
+    wanted = query.limit
     found: Sequence[Record] = ()
+    records: Sequence[Record] = ()
     reading = Reading(share, query.limit, query.raw + query.status, inflate=inflate)
     while not reading.done:
         async with reading, pool.connection() as connection:
@@ -83,12 +93,20 @@ async def _read(
                     while True:
                         text, parameters = statement(step.scan)
                         arguments = [step.values[name] for name in parameters]
-                        step = steps.send(await connection.fetch(text, *arguments))
+                        records = await connection.fetch(text, *arguments)
+                        step = steps.send(records)
                 except StopIteration as end:
                     found = end.value
                 reading.rows = min(len(found), query.limit)
     more = position(query.sort, found[query.limit - 1]) if len(found) > query.limit else None
-    return found[: query.limit], more
+    # What the last statement found is the whole page: what those before it found only led there.
+    return _Found(found[: query.limit], more, _revisions(records), query.limit < wanted)
+
+
+def _revisions(records: Iterable[Record]) -> Revisions:
+    """Those that a statement gives before its rows."""
+    first = itertools.takewhile(lambda record: record["revision"] is not None, records)
+    return together([Revision(*[record[name] for name in Revision._fields]) for record in first])
 
 
 async def read_objects(

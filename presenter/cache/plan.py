@@ -309,6 +309,7 @@ def _step(
 ) -> Step:
     filters = {name: value for name in _FILTERS if (value := getattr(query.filters, name)) is not None}
     values |= {**filters, "limit": query.limit + 1, "cluster": query.ranges[0].cluster}
+    values["types"] = [scanned.type_id for scanned in query.ranges]
     if query.filters.labels is not None:
         values["labels"] = _json(dict(query.filters.labels))
     values |= {f"after_{number}": value for number, value in enumerate(query.after or ())}

@@ -13,6 +13,7 @@ from typing import Literal, NewType
 import msgspec
 
 from presenter.cache.expressions import COMPOSITION_OR_FIRST, COMPOSITION_OR_LAST, GLOBAL_UID
+from presenter.cache.revisions import Revisions
 from presenter.cache.scope import ScanRange
 
 KeyValue = datetime | str | int
@@ -120,16 +121,22 @@ class Page(msgspec.Struct, frozen=True):
     """Rows in order, whichever way they were walked.
 
     `next` is where to go on the same way, None at its end; `start` is where to turn: from there the other way lie the
-    rows before these, or None when there are no rows here.
+    rows before these, or None when there are no rows here. `revisions` are those of its types in its snapshot.
     """
 
     rows: list[Row]
     next: Position | None
     start: Position | None = None
+    revisions: Revisions = ()
 
 
 class Items(msgspec.Struct, frozen=True):
-    """The same for a page that goes out: of what is there, pieces in the place of rows."""
+    """The same for a page that goes out: of what is there, pieces in the place of rows.
+
+    `is_cut`: it has fewer rows than fit, as these would be too many bytes; at the same revisions it may have others.
+    """
 
     rows: list[Row | Piece]
     next: Position | None
+    revisions: Revisions = ()
+    is_cut: bool = False

@@ -17,6 +17,7 @@ from functools import lru_cache
 from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.plan import Scan
 from presenter.cache.query import Sort
+from presenter.cache.revisions import COLUMNS as REVISION
 
 COLUMNS = "r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id"
 # Where there is a piece of this very state, nothing else of the row is read.
@@ -31,6 +32,8 @@ _ITEM = ",\n    ".join(
         "NULL::jsonb AS status",
     ]
 )
+
+_NO_REVISION = "NULL, NULL, NULL, NULL"
 
 _REMEMBERED = 256
 """Texts that are not written again. asyncpg keeps no more than 100 prepared on a connection."""
@@ -65,27 +68,47 @@ def statement(scan: Scan) -> tuple[str, tuple[str, ...]]:
 def _page(scan: Scan) -> str:
     """Keys first, documents last: only the rows of the page are read whole, from the places where they were found."""
     found = _collected(scan) if scan.kind in ("collect", "probe") else _walked(scan)
-    return f"""
-SELECT /* page {scan.kind} */
-    {_content(scan)}, {_keys(scan)}, page.found, page.last
+    return _with_revisions(
+        scan,
+        f"""
+SELECT {_content(scan)}, {_keys(scan)}, page.found, page.last, {_NO_REVISION}
 FROM (
 {_in(found)}
 ) AS page
 JOIN resources r ON r.cluster = {"page.cluster" if scan.clusters else "@cluster::text"} AND r.ctid = page.place
 ORDER BY {_order(scan)}
-"""
+""",
+    )
 
 
 def _one(scan: Scan) -> str:
     """The rows of one range, as many as are asked for, read where they are met."""
     within = ["namespace = (@namespaces_0::text[])[1]"] if scan.ranges[0].within else []
     of_type = ["cluster = @cluster::text", "type_id = (@types_0::integer[])[1]"]
-    return f"""
-SELECT /* page {scan.kind} */
-    {_content(scan)}, {_key_columns(scan)}, true AS found, false AS last
+    return _with_revisions(
+        scan,
+        f"""
+SELECT {_content(scan)}, {_key_columns(scan)}, true, false, {_NO_REVISION}
 FROM resources r
 WHERE {_all(*of_type, *within, *_extent(scan))}
 ORDER BY {_ties(scan)} LIMIT @limit::bigint
+""",
+    )
+
+
+def _with_revisions(scan: Scan, rows: str) -> str:
+    """The rows behind the revision of each cluster, which is there where no row is: one snapshot has both."""
+    content = f"{'piece, ' if scan.items else ''}{COLUMNS.replace('r.', '')}, raw, status"
+    absent = ", ".join(f"NULL_AS_{name}" for name in f"{content}, {_keys(scan)}, found, last".split(", "))
+    return f"""
+SELECT /* page {scan.kind} */
+{_in(textwrap.fill(absent, 112)).replace("NULL_AS_", "NULL AS ")},
+    t.cluster, {REVISION}
+FROM watches w JOIN resource_types t ON t.id = w.type_id
+WHERE w.type_id = ANY (@types::integer[]) GROUP BY t.cluster
+UNION ALL (
+{_in(rows)}
+)
 """
 
 

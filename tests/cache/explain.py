@@ -42,7 +42,7 @@ class Plan:
     @property
     def sequential_scans(self) -> int:
         """How often a table was read from end to end."""
-        return len([node for node in self.nodes() if node["Node Type"] == "Seq Scan"])
+        return len([node for node in self.scans() if node["Node Type"] == "Seq Scan"])
 
     @property
     def sorted_rows(self) -> int:
@@ -55,9 +55,12 @@ class Plan:
         removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
         return sum(
             _rows(node) + round(sum(node.get(name, 0) for name in removed) * node["Actual Loops"])
-            for node in self.nodes()
-            if "Relation Name" in node
+            for node in self.scans()
         )
+
+    def scans(self) -> Iterator[Node]:
+        """Those of objects: not those of the few watches, whose revisions come with every page."""
+        return (node for node in self.nodes() if node.get("Relation Name", "").startswith("resources"))
 
 
 def _rows(node: Node) -> int:

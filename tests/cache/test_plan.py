@@ -56,6 +56,7 @@ def test_without_a_filter_one_walk_finds_all_there_is() -> None:
     assert step.values == {
         "limit": 51,
         "cluster": "test",
+        "types": [1],
         "clusters_0": ("test",),
         "types_0": (1,),
         "namespaces_0": (None,),

@@ -1,42 +1,51 @@
--- $1 types_0, $2 sets_0, $3 set_of_0, $4 cluster, $5 names, $6 limit
+-- $1 types, $2 types_0, $3 sets_0, $4 set_of_0, $5 cluster, $6 names, $7 limit
 SELECT /* page walk by type */
-    r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
-    r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last
-FROM (
-    SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
-        SELECT walked.*,
-            bool_or(last) OVER (ORDER BY k0 DESC, k1 DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
-        FROM (
-            SELECT walked.* FROM unnest($1::integer[], ARRAY(SELECT ($2::jsonb[])[number] FROM unnest($3::integer[]) AS number))
-                AS range (in_type, in_namespaces)
-            CROSS JOIN LATERAL (
-                SELECT * FROM (
-                    SELECT *, row_number() OVER () = 512 AS last FROM (
-                        SELECT * FROM (
-                            (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                                true AS found
-                            FROM resources
-                            WHERE cluster = $4::text
-                                AND type_id = in_type
-                                AND namespace = ($5::text[])[1]
-                                AND in_namespaces ? ($5::text[])[1]
-                            ORDER BY created_at DESC, uid DESC)
-                            UNION ALL
-                            (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                                true AS found
-                            FROM resources
-                            WHERE cluster = $4::text
-                                AND type_id = in_type
-                                AND namespace = ($5::text[])[2]
-                                AND in_namespaces ? ($5::text[])[2]
-                            ORDER BY created_at DESC, uid DESC)
-                        ) AS branch ORDER BY k0 DESC, k1 DESC LIMIT 512
-                    ) AS walked
-                ) AS walked WHERE found OR last LIMIT $6::bigint
+    NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
+    NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
+    NULL AS found, NULL AS last,
+    t.cluster, max(w.revision) AS revision,
+    sum(w.events - w.numbered)::bigint AS unnumbered, max(w.synced_at) AS synced_at
+FROM watches w JOIN resource_types t ON t.id = w.type_id
+WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster
+UNION ALL (
+    SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
+        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
+    FROM (
+        SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
+            SELECT walked.*,
+                bool_or(last) OVER (ORDER BY k0 DESC, k1 DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
+            FROM (
+                SELECT walked.* FROM unnest($2::integer[], ARRAY(SELECT ($3::jsonb[])[number] FROM unnest($4::integer[]) AS number))
+                    AS range (in_type, in_namespaces)
+                CROSS JOIN LATERAL (
+                    SELECT * FROM (
+                        SELECT *, row_number() OVER () = 512 AS last FROM (
+                            SELECT * FROM (
+                                (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
+                                    true AS found
+                                FROM resources
+                                WHERE cluster = $5::text
+                                    AND type_id = in_type
+                                    AND namespace = ($6::text[])[1]
+                                    AND in_namespaces ? ($6::text[])[1]
+                                ORDER BY created_at DESC, uid DESC)
+                                UNION ALL
+                                (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
+                                    true AS found
+                                FROM resources
+                                WHERE cluster = $5::text
+                                    AND type_id = in_type
+                                    AND namespace = ($6::text[])[2]
+                                    AND in_namespaces ? ($6::text[])[2]
+                                ORDER BY created_at DESC, uid DESC)
+                            ) AS branch ORDER BY k0 DESC, k1 DESC LIMIT 512
+                        ) AS walked
+                    ) AS walked WHERE found OR last LIMIT $7::bigint
+                ) AS walked
             ) AS walked
         ) AS walked
-    ) AS walked
-    WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $6::bigint
-) AS page
-JOIN resources r ON r.cluster = $4::text AND r.ctid = page.place
-ORDER BY k0 DESC, k1 DESC, k2 DESC
+        WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $7::bigint
+    ) AS page
+    JOIN resources r ON r.cluster = $5::text AND r.ctid = page.place
+    ORDER BY k0 DESC, k1 DESC, k2 DESC
+)

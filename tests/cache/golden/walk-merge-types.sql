@@ -1,37 +1,46 @@
--- $1 cluster, $2 types_0, $3 after_0, $4 after_1, $5 after_2, $6 limit
+-- $1 types, $2 cluster, $3 types_0, $4 after_0, $5 after_1, $6 after_2, $7 limit
 SELECT /* page walk merge */
-    r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
-    r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last
-FROM (
-    SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
-        SELECT walked.*,
-            bool_or(last) OVER (ORDER BY k0 DESC, k1 DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
-        FROM (
-            SELECT * FROM (
-                SELECT *, row_number() OVER (ORDER BY k0 DESC, k1 DESC) = 64 AS last FROM (
-                    SELECT * FROM (
-                        (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                            true AS found
-                        FROM resources
-                        WHERE cluster = $1::text
-                            AND type_id = ($2::integer[])[1]
-                            AND (created_at, uid, type_id) < ($3::timestamptz, $4::text, $5::integer)
-                        ORDER BY created_at DESC, uid DESC)
-                        UNION ALL
-                        (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                            true AS found
-                        FROM resources
-                        WHERE cluster = $1::text
-                            AND type_id = ($2::integer[])[2]
-                            AND (created_at, uid, type_id) < ($3::timestamptz, $4::text, $5::integer)
-                        ORDER BY created_at DESC, uid DESC)
-                    ) AS branch ORDER BY k0 DESC, k1 DESC LIMIT 64
+    NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
+    NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
+    NULL AS found, NULL AS last,
+    t.cluster, max(w.revision) AS revision,
+    sum(w.events - w.numbered)::bigint AS unnumbered, max(w.synced_at) AS synced_at
+FROM watches w JOIN resource_types t ON t.id = w.type_id
+WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster
+UNION ALL (
+    SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
+        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
+    FROM (
+        SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
+            SELECT walked.*,
+                bool_or(last) OVER (ORDER BY k0 DESC, k1 DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
+            FROM (
+                SELECT * FROM (
+                    SELECT *, row_number() OVER (ORDER BY k0 DESC, k1 DESC) = 64 AS last FROM (
+                        SELECT * FROM (
+                            (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
+                                true AS found
+                            FROM resources
+                            WHERE cluster = $2::text
+                                AND type_id = ($3::integer[])[1]
+                                AND (created_at, uid, type_id) < ($4::timestamptz, $5::text, $6::integer)
+                            ORDER BY created_at DESC, uid DESC)
+                            UNION ALL
+                            (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
+                                true AS found
+                            FROM resources
+                            WHERE cluster = $2::text
+                                AND type_id = ($3::integer[])[2]
+                                AND (created_at, uid, type_id) < ($4::timestamptz, $5::text, $6::integer)
+                            ORDER BY created_at DESC, uid DESC)
+                        ) AS branch ORDER BY k0 DESC, k1 DESC LIMIT 64
+                    ) AS walked
                 ) AS walked
+                WHERE found OR last ORDER BY k0 DESC, k1 DESC FETCH FIRST ($7::bigint) ROWS WITH TIES
             ) AS walked
-            WHERE found OR last ORDER BY k0 DESC, k1 DESC FETCH FIRST ($6::bigint) ROWS WITH TIES
         ) AS walked
-    ) AS walked
-    WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $6::bigint
-) AS page
-JOIN resources r ON r.cluster = $1::text AND r.ctid = page.place
-ORDER BY k0 DESC, k1 DESC, k2 DESC
+        WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $7::bigint
+    ) AS page
+    JOIN resources r ON r.cluster = $2::text AND r.ctid = page.place
+    ORDER BY k0 DESC, k1 DESC, k2 DESC
+)
