@@ -6,7 +6,8 @@ What is where:
     manifest     files into RestActions, and the line that everything is on; `helm` masks templates
     jq           programs evaluated, in a process of their own (`jq_process`)
     syntax       programs as trees: read by `jq_parser`, written by `jq_printer`
-    resolver     a RESTAction resolved as snowplow does (`endpoints`, `sending`, `refusals`), `paging` page by page
+    resolver     a RESTAction resolved as snowplow does (`endpoints`, `sending`, `refusals`, `numbers`), `paging` page
+                 by page
     migrator     manifests migrated as texts (`line_edits`, `widgets`)
     understanding    what an old RESTAction does: its filter evaluated on symbols (`evaluation`, `values`, `arrays`,
                  `idioms`, `list_path`); `rewriting` has the new one for it, and what differs afterwards

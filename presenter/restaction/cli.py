@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +99,10 @@ def resolve(
     kubeconfig: Kubeconfig = None,
     endpoint: Endpoint = None,
     values: Set = None,
+    shuffle: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", help="Make calls that depend on none in another order, as snowplow may."),
+    ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Tell of each request: path, status, time, size.")] = False,
 ) -> None:
     """Resolve a RESTAction as snowplow does: the result as JSON on standard output, all else on standard error.
@@ -109,9 +114,11 @@ def resolve(
     """
     if per_page is None and (page is not None or cursor or all_pages):
         raise ConfigError("--page, --cursor and --all-pages need --per-page")
+    if page is not None and cursor:
+        raise ConfigError("--page and --cursor are given: allowed is one of the two")
     from presenter.restaction.resolve import Options, read, run
 
-    options = Options.of(token, account, kubeconfig, endpoint, values)
+    options = replace(Options.of(token, account, kubeconfig, endpoint, values), shuffle=shuffle)
     action = read(file, name, options)
     if not run(action, options, per_page=per_page, page=page, cursor=cursor, all_pages=all_pages, trace=trace):
         raise typer.Exit(1)

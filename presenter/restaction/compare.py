@@ -56,7 +56,7 @@ class Walk:
     @property
     def errors(self) -> list[str]:
         """Why the result is not what it should be, if so."""
-        fatal = [f"{problem.call}: {problem.message}" for problem in self.problems if problem.fatal]
+        fatal = [f"{problem.call}: {problem.message}".removeprefix(": ") for problem in self.problems if problem.fatal]
         return [*fatal, self.failure] if self.failure else fatal
 
 

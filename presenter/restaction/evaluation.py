@@ -52,7 +52,6 @@ _SLICE: dict[str, Value] = {
     "page": values.PAGE,
     "perPage": values.PER_PAGE,
     "offset": values.OFFSET,
-    "cursor": Known.of(""),
 }
 _COMPARISONS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,9 +36,9 @@ async def lint(paths: Sequence[Path]) -> tuple[list[Finding], list[ManifestError
     """What is found in files and directories, what could not be read of them, and how many RESTActions were checked."""
     errors: list[ManifestError] = []
     manifests: list[Manifest] = []
-    for path in paths:
+    for file in _files(paths, errors):
         try:
-            manifests += [Manifest.read(file) for file in ([path] if str(path) == "-" else files(path))]
+            manifests.append(Manifest.read(file))
         except ManifestError as error:
             errors.append(error)
     subjects: list[Subject] = []
@@ -55,6 +55,14 @@ async def lint(paths: Sequence[Path]) -> tuple[list[Finding], list[ManifestError
                 findings |= {finding async for finding in rule(subject)}
     findings.update(finding for rule in widgets.RULES for finding in rule(manifests, subjects))
     return sorted(findings), errors, len(subjects)
+
+
+def _files(paths: Sequence[Path], errors: list[ManifestError]) -> Iterator[Path]:
+    for path in paths:
+        try:
+            yield from [path] if str(path) == "-" else files(path)
+        except ManifestError as error:
+            errors.append(error)
 
 
 def _count(number: int, what: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Call:
     continue_on_error: bool = False
     error_key: str = "error"
     export_jwt: bool = False
+    user_access_filter: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -278,21 +280,24 @@ def restaction(document: Document) -> RestAction:
     return action
 
 
-def in_order(calls: tuple[Call, ...], document: Document | None = None) -> list[Call]:
-    """The calls as they are made: each after the one it depends on, otherwise as written.
+def in_order(
+    calls: tuple[Call, ...], document: Document | None = None, shuffle: random.Random | None = None
+) -> list[Call]:
+    """The calls as they are made: those that depend on none, then those that depend on these, and so on.
 
-    Raises ManifestError, which names the whole circle, when they go round in one.
+    In snowplow those that depend on none come in any order: here as written, or as `shuffle` has it. Of several calls
+    of one name only the first is made. Raises ManifestError, which names the whole circle, when they go round in one.
     """
-    ordered: list[Call] = []
-    waiting = list(calls)
-    while waiting:
-        done = {call.name for call in ordered}
-        ready = next((call for call in waiting if call.depends_on is None or call.depends_on in done), None)
-        if ready is None:
-            message = f"the calls depend on each other in a circle: {' → '.join(_circle(waiting))}"
-            raise document.error(message, "spec", "api") if document else ManifestError(message)
-        waiting.remove(ready)
-        ordered.append(ready)
+    named = {call.name: call for call in reversed(calls)}
+    ordered = [call for call in calls if call is named[call.name] and call.depends_on is None]
+    if shuffle is not None:
+        shuffle.shuffle(ordered)
+    for done in ordered:  # which grows
+        ordered += [call for call in calls if call is named[call.name] and call.depends_on == done.name]
+    if len(ordered) < len(named):
+        waiting = [call for call in calls if call not in ordered]
+        message = f"the calls depend on each other in a circle: {' → '.join(_circle(waiting))}"
+        raise document.error(message, "spec", "api") if document else ManifestError(message)
     return ordered
 
 
@@ -321,14 +326,13 @@ def _call(item: _Fields) -> Call:
         continue_on_error=item.get("continueOnError", bool) or False,
         error_key=item.get("errorKey", str) or "error",
         export_jwt=item.get("exportJwt", bool) or False,
+        user_access_filter=item.get("userAccessFilter", dict) is not None,
     )
 
 
 def _check_names(document: Document, calls: tuple[Call, ...]) -> None:
     names = [call.name for call in calls]
     for index, call in enumerate(calls):
-        if call.name in names[:index]:
-            raise document.error(f"there is another call named {call.name!r}", "spec", "api", index, "name")
         if call.depends_on is not None and call.depends_on not in names:
             known = ", ".join(names)
             message = f"depends on {call.depends_on!r}, which is no call of this RESTAction: {known}"

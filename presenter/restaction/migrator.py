@@ -30,11 +30,12 @@ from presenter.restaction.understanding import Old, understand
 
 ENDPOINT = "resources-presenter-endpoint"
 _RELEASE_NAMESPACE = re.compile(r"\{\{-?\s*\.Release\.Namespace\s*-?\}\}")
-_RESOURCES = re.compile(r"/?resources(?:[/?]|$)")
+_RESOURCES = "/resources?"
 _KRATEO_SYSTEM = "krateo-system"
 _TEMPLATE_LINES = re.compile("#[\U00100000-\U0010ffff]")
 
 _LARGEST = 1_000_000
+_LONGEST_REMARK = 300
 
 Status = Literal["migrated", "already migrated", "page removed", "page kept", "left alone", "nothing to do"]
 
@@ -111,7 +112,7 @@ def migrated(manifests: Sequence[Manifest], endpoint: Reference | None = None) -
 
 def _of_action(document: Document, lines: list[str], endpoint: Reference | None) -> _Change:
     def finding(status: Status, *remarks: str, line: int | None = None) -> Finding:
-        shown = tuple(document.mask.restore(remark) for remark in remarks)
+        shown = tuple(_shortened(document.mask.restore(remark)) for remark in remarks)
         name = f"RESTAction {document.name}"
         return Finding(document.path, line or document.line("kind"), name, status, shown)
 
@@ -137,17 +138,21 @@ def _of_action(document: Document, lines: list[str], endpoint: Reference | None)
     return _Change(document, finding("migrated", *remarks), edits, new)
 
 
+def _shortened(remark: str) -> str:
+    return remark if len(remark) <= _LONGEST_REMARK else f"{remark[:_LONGEST_REMARK]}…"
+
+
 def _asks_presenter(call: Call) -> bool:
     if call.endpoint_ref is not None and call.endpoint_ref.name == ENDPOINT:
         return True
     program = expression(call.path)
     if program is None:
-        return _RESOURCES.match(call.path.strip()) is not None
+        return call.path.strip().startswith(_RESOURCES)
     try:
         texts = [node.value for node in walk(parse(program)) if isinstance(node, Constant)]
     except JqSyntaxError:
-        return '"/resources?' in program
-    return any(isinstance(text, str) and _RESOURCES.match(text) for text in texts)
+        return f'"{_RESOURCES}' in program
+    return any(isinstance(text, str) and text.startswith(_RESOURCES) for text in texts)
 
 
 def _iterates(call: Call) -> bool:

@@ -19,16 +19,12 @@ class PagingError(PresenterError):
 
 
 def slice_of(per_page: int | None, page: int | None = None, cursor: str = "") -> dict[str, Any]:
-    """The part of the context that says which page: nothing, when there is no `per_page`.
-
-    On a first page that has no number the page's size is all there is to say.
-    """
+    """The part of the context that says which page, by its number or by a cursor: nothing, without a `per_page`."""
     if per_page is None:
         return {}
-    if not page and not cursor:
-        return {"slice": {"perPage": per_page}}
-    number = page or 0
-    return {"slice": {"page": number, "perPage": per_page, "offset": (number - 1) * per_page, "cursor": cursor}}
+    if page is not None:
+        return {"slice": {"page": page, "perPage": per_page, "offset": (page - 1) * per_page}}
+    return {"slice": {"perPage": per_page, "cursor": cursor}}
 
 
 def goes_by_number(action: RestAction) -> bool:

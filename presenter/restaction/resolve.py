@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,21 +24,26 @@ from presenter.restaction.endpoints import ClusterEndpoints
 from presenter.restaction.helm import has_action
 from presenter.restaction.jq import Jq
 from presenter.restaction.manifest import Manifest, RestAction
+from presenter.restaction.numbers import as_json
 from presenter.restaction.paging import joined, length, pages, slice_of
-from presenter.restaction.resolver import Problem, Request, Resolved, Services, resolve
+from presenter.restaction.resolver import NotJson, Problem, Request, Resolved, Services, resolve
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The user, cluster, endpoints and context to resolve with. `account`: the cluster is not given the token."""
+    """The user, cluster, endpoints and context to resolve with.
+
+    `account`: the cluster is not given the token; `shuffle`: the seed of an order of calls.
+    """
 
     token: str | None = field(default=None, repr=False)
     account: bool = False
     kubeconfig: str | None = None
     urls: dict[str, str] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
+    shuffle: int | None = None
 
     @classmethod
     def of(
@@ -64,7 +70,8 @@ class Options:
 async def services(options: Options, observe: Callable[[Request | Problem], None]) -> AsyncIterator[Services]:
     """What resolving needs, for as long as it takes."""
     async with Jq() as jq, ClusterEndpoints(options.kubeconfig, options.urls) as endpoints:
-        yield Services(jq, endpoints, options.token, options.account, observe)
+        shuffle = None if options.shuffle is None else random.Random(options.shuffle)  # noqa: S311 - no secret
+        yield Services(jq, endpoints, options.token, options.account, observe, shuffle)
 
 
 def read(file: Path, name: str | None, options: Options) -> RestAction:
@@ -103,7 +110,8 @@ def run(
 
     walked = asyncio.run(resolving())
     result = joined([resolved.result for resolved in walked]) if all_pages else walked[0].result
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    shown = result.encode() if isinstance(result, NotJson) else msgspec.json.format(as_json(result), indent=2)
+    sys.stdout.buffer.write(shown + b"\n")
     return not any(resolved.failed for resolved in walked)
 
 

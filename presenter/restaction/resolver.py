@@ -1,18 +1,20 @@
 """What snowplow does with a RESTAction: its calls in order, each with what the ones before it gave.
 
 The same here and there, also where it may surprise: a path, header or payload is the first `${ }` in it or a literal;
-an iterator is jq without `${ }`, gives one array, and each element is the `.` of one request; a call's own filter sees
-the answer under the call's name, and the slice; a refusal that is no Status snowplow knows is no failure, and gives
-nothing. One thing differs: where an expression fails, snowplow sends its error message in its place; here the call
-fails with that message.
+where that fails, its message is sent in its place; an iterator is jq without `${ }`, gives one array or its JSON text,
+and each element is the `.` of one request; a call's own filter sees the answer under the call's name, and the slice; a
+refusal that is no Status snowplow knows is no failure, and gives nothing; what fails for the moment is asked for again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import random
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -20,11 +22,16 @@ import msgspec
 from presenter.restaction.endpoints import EndpointError, Endpoints
 from presenter.restaction.jq import Jq, JqError
 from presenter.restaction.manifest import Call, RestAction, expression, in_order
+from presenter.restaction.numbers import as_float64, as_json
 from presenter.restaction.refusals import refused, status
-from presenter.restaction.sending import LARGEST_ANSWER, SECONDS, Endpoint, Reply, SendError, send
+from presenter.restaction.sending import LARGEST_ANSWER, SECONDS, Endpoint, Reply, SendError, Unreachable, send
 
 ACCEPT = "Accept: application/json"
 TRACE_HEADER = "X-Krateo-TraceId"
+RETRIES = 5
+_REPEATED = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_LONGEST_BACKOFF = 16
+_TOO_MANY_REQUESTS = "too many retries after 429 Too Many Requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,8 @@ class Services:
     """What resolving needs.
 
     `token` is the user's, which the cluster is given as well, unless it is to be called by its own `account`. `observe`
-    is told of each request and problem at once.
+    is told of each request and problem at once. `shuffle` makes an order for the calls that snowplow makes in any
+    order; `backoff` is the time in seconds before a request that failed for the moment is repeated for the first time.
     """
 
     jq: Jq
@@ -85,22 +93,28 @@ class Services:
     token: str | None = field(default=None, repr=False)
     account: bool = False
     observe: Callable[[Request | Problem], None] = _unobserved
+    shuffle: random.Random | None = None
+    backoff: float = 0.5
     seconds: float = SECONDS
     largest_answer: int = LARGEST_ANSWER
 
 
 async def resolve(action: RestAction, context: Mapping[str, Any], services: Services) -> Resolved:
-    """Resolve it with a context of its caller's, such as a slice.
-
-    Raises JqError when the filter at the end fails, or gives anything but one result.
-    """
-    run = _Run(services, copy.deepcopy(dict(context)) if action.calls else {})
-    for call in in_order(action.calls):
+    """Resolve it with a context of its caller's, such as a slice. Raises JqError when the filter at the end fails."""
+    run = _Run(services, as_float64(copy.deepcopy(dict(context))) if action.calls else {})
+    for call in in_order(action.calls, shuffle=services.shuffle):
         if not await run.call(call):
             break
-    _drop_managed_fields(run.context)
-    result = run.context if action.filter is None else await _one(services.jq, action.filter, run.context)
+    else:
+        _drop_managed_fields(run.context)
+    result = run.context if action.filter is None else await run.result(action.filter)
     return Resolved(result, run.context, tuple(run.requests), tuple(run.problems))
+
+
+class NotJson(str):
+    """What comes of a filter that gives no result, or several: all of them, one after the other."""
+
+    __slots__ = ()
 
 
 class _CallFailed(Exception):
@@ -128,6 +142,8 @@ class _Run:
         except EndpointError as error:
             self._problem(call, error.message, fatal=True)
             return False
+        if call.user_access_filter:
+            self._problem(call, "its userAccessFilter is not applied here", fatal=False)
         for value in await self._values(call):
             try:
                 self._gather(call, await self._answer(call, endpoint, value))
@@ -140,30 +156,49 @@ class _Run:
                     return False
         return True
 
+    async def result(self, program: str) -> Any:
+        """What the filter at the end gives. Raises JqError."""
+        outputs = await self._services.jq.all(program, self.context)
+        if len(outputs) == 1:
+            return outputs[0]
+        self._problem(None, f"the filter gives {len(outputs)} results instead of one, which are no JSON together")
+        return NotJson(b"".join(map(as_json, outputs)).decode())
+
     async def _values(self, call: Call) -> list[Any]:
         """What `.` is in each request of a call."""
         if call.iterator is None:
             return [self.context]
         try:
-            values = await _one(self._services.jq, call.iterator, self.context)
+            outputs = await self._services.jq.all(call.iterator, self.context)
         except JqError as error:
             self._problem(call, f"nothing is requested, its iterator fails: {error.message}")
             return []
+        if len(outputs) != 1:
+            self._problem(call, f"nothing is requested, its iterator gives {len(outputs)} results instead of one")
+            return []
+        values = _unquoted(outputs[0])
         if not isinstance(values, list):
             self._problem(call, f"nothing is requested, its iterator gives no array but {_shown(values)}")
             return []
-        return values
+        return list(as_float64(values))
 
     async def _answer(self, call: Call, endpoint: Endpoint, value: Any) -> Any:
         """What one request gives, filtered."""
+        path = await self._text(call, "path", call.path, value)
+        payload = await self._text(call, "payload", call.payload or "", value)
         try:
-            path = await _text(self._services.jq, call.path, value)
             headers = [await _text(self._services.jq, header, value) for header in call.headers or (ACCEPT,)]
-            payload = await _text(self._services.jq, call.payload or "", value)
         except JqError as error:
             raise _CallFailed(error.message, status(500, error.message)) from error
         answer = await self._request(call, endpoint, path, self._headers(call, headers), payload)
         return answer if call.filter is None else await self._filtered(call, call.filter, answer)
+
+    async def _text(self, call: Call, what: str, text: str, value: Any) -> str:
+        try:
+            return await _text(self._services.jq, text, value)
+        except JqError as error:
+            self._problem(call, f"its {what} fails, and this is sent in its place: {error.message}", fatal=False)
+            return error.message
 
     def _headers(self, call: Call, lines: list[str]) -> dict[str, str]:
         token = self._services.token
@@ -176,19 +211,36 @@ class _Run:
     async def _request(
         self, call: Call, endpoint: Endpoint, path: str, headers: Mapping[str, str], payload: str
     ) -> Any:
+        """The answer to a request, which is repeated where another answer may come. Raises _CallFailed."""
+        for retries in range(RETRIES + 1):
+            reply, answer, failure, again = await self._attempt(call, endpoint, path, headers, payload)
+            self._record(call, path, reply, answer, str(failure or ""))
+            if failure is None:
+                return answer
+            if not again or call.verb not in _REPEATED or (retries == RETRIES and reply is None):
+                raise failure
+            if retries < RETRIES:
+                await asyncio.sleep(_wait(reply, retries, self._services.backoff))
+        assert reply is not None
+        too_many = reply.status == HTTPStatus.TOO_MANY_REQUESTS
+        message = _TOO_MANY_REQUESTS if too_many else f"server error after {RETRIES} retries: {reply.status}"
+        raise _CallFailed(message, status(500, message))
+
+    async def _attempt(
+        self, call: Call, endpoint: Endpoint, path: str, headers: Mapping[str, str], payload: str
+    ) -> tuple[Reply | None, Any, _CallFailed | None, bool]:
+        """One request: its reply, what that says, or why it says nothing; and whether to repeat it."""
         seconds, largest = self._services.seconds, self._services.largest_answer
-        reply, answer, failure = None, None, None
         try:
             reply = await send(endpoint, call.verb, path, headers, payload, seconds=seconds, largest=largest)
-            answer = _decoded(reply)
         except SendError as error:
             failure = _CallFailed(error.message, status(500, error.message))
+            return None, None, failure, isinstance(error, Unreachable)
+        try:
+            return reply, _decoded(reply), None, False
         except _CallFailed as error:
-            failure = error
-        self._record(call, path, reply, answer, str(failure or ""))
-        if failure is not None:
-            raise failure
-        return answer
+            for_now = reply.status == HTTPStatus.TOO_MANY_REQUESTS or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            return reply, None, error, for_now
 
     def _record(self, call: Call, path: str, reply: Reply | None, answer: Any, error: str) -> None:
         code, milliseconds, size = (reply.status, reply.milliseconds, len(reply.body)) if reply else (0, 0.0, 0)
@@ -208,7 +260,7 @@ class _Run:
         if len(outputs) != 1:
             message = f"its filter gives {len(outputs)} results instead of one"
             raise _CallFailed(message, status(500, message))
-        return outputs[0]
+        return as_float64(outputs[0])
 
     def _gather(self, call: Call, result: Any) -> None:
         """The first result as it is; with a second they become an array, to which arrays add their elements."""
@@ -219,8 +271,9 @@ class _Run:
         more = result if isinstance(result, list) else [result]
         self.context[call.name] = [*there, *more] if isinstance(there, list) else [there, *more]
 
-    def _problem(self, call: Call, message: str, *, fatal: bool | None = None) -> None:
-        problem = Problem(call.name, message, not call.continue_on_error if fatal is None else fatal)
+    def _problem(self, call: Call | None, message: str, *, fatal: bool | None = None) -> None:
+        name, is_fatal = (call.name, not call.continue_on_error) if call else ("", True)
+        problem = Problem(name, message, is_fatal if fatal is None else fatal)
         self.problems.append(problem)
         self._services.observe(problem)
 
@@ -233,7 +286,7 @@ def _decoded(reply: Reply) -> Any:
         message = f'content type "{reply.content_type}" is not allowed'
         raise _CallFailed(message, status(406, message))
     try:
-        return msgspec.json.decode(reply.body)
+        return as_float64(msgspec.json.decode(reply.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"the answer is not JSON: {error}"
         raise _CallFailed(message, status(500, message)) from error
@@ -248,14 +301,24 @@ async def _text(jq: Jq, text: str, value: Any) -> str:
         case [str(only)]:
             return only
         case outputs:
-            return b"".join(map(msgspec.json.encode, outputs)).decode()
+            return b"".join(map(as_json, outputs)).decode()
 
 
-async def _one(jq: Jq, program: str, value: Any) -> Any:
-    outputs = await jq.all(program, value)
-    if len(outputs) != 1:
-        raise JqError(program, f"gives {len(outputs)} results instead of one")
-    return outputs[0]
+def _unquoted(value: Any) -> Any:
+    """What a text says that is JSON; anything else as it is."""
+    try:
+        return msgspec.json.decode(value) if isinstance(value, str) else value
+    except (msgspec.DecodeError, RecursionError):
+        return value
+
+
+def _wait(reply: Reply | None, retries: int, backoff: float) -> float:
+    """The time in seconds until a request is repeated: what the answer says; else longer and longer, more or less."""
+    if reply is not None and reply.retry_after is not None:
+        return reply.retry_after
+    if reply is not None and reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return 4 * backoff
+    return float(min(2**retries, _LONGEST_BACKOFF)) * backoff * random.uniform(0.5, 1)  # noqa: S311 - no secret
 
 
 def _count(answer: Any) -> int | None:

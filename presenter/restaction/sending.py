@@ -8,8 +8,10 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import aiohttp
 import msgspec
@@ -21,10 +23,26 @@ SECONDS = 60.0
 LARGEST_ANSWER = 256 << 20
 _CHUNK = 1 << 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_URL = re.compile(r"(?P<server>[^?#]*?//[^/?#]*|)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)")
+_ESCAPED = re.compile(r"(?:[-\w.~$&+,/:;=@!'()*\[\]]|%[0-9A-Fa-f]{2})*", re.ASCII)
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}")
 
 
 class SendError(PresenterError):
     """No whole answer came; the message says why."""
+
+
+class Unreachable(SendError):
+    """The connection was refused or ended: the next one may not be."""
+
+
+class _Verb(str):
+    """A method that is sent as it is written: aiohttp would send it in capitals."""
+
+    __slots__ = ()
+
+    def upper(self) -> str:
+        return self
 
 
 async def _nobody() -> str | None:
@@ -41,18 +59,32 @@ class Endpoint:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
-        """The URL of a path: the two joined by one slash, and nothing else done to them."""
-        return f"{self.url.removesuffix('/')}/{path.removeprefix('/')}" if path else self.url.removesuffix("/")
+        """The URL of a path, as Go makes it: joined by one slash, the path escaped, the query as it is.
+
+        Raises SendError.
+        """
+        url = f"{self.url.removesuffix('/')}/{path.removeprefix('/')}" if path else self.url.removesuffix("/")
+        found = _URL.match(url)
+        assert found
+        return f"{found['server']}{_escaped(found['path'])}{found['query']}"
+
+
+def _escaped(path: str) -> str:
+    """A path in which nothing has to be escaped, as it is; else all of it escaped anew."""
+    if wrong := _NO_ESCAPE.search(path):
+        raise SendError(f"the path has {wrong[0]!r} in it, which is no escape")
+    return path if _ESCAPED.fullmatch(path) else quote(unquote_to_bytes(path), safe="$&+,/:;=@")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, read to its end."""
+    """An answer, read to its end. `retry_after`: in how many seconds to ask again, None: it does not say."""
 
     status: int
     content_type: str
     body: bytes
     milliseconds: float
+    retry_after: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -84,9 +116,9 @@ async def send(
     largest: int = LARGEST_ANSWER,
 ) -> Reply:
     """Send it, and read the answer. Raises SendError: unreachable, not trusted, too slow, too large, malformed."""
-    url = endpoint.at(path)
-    if _CONTROL.search(url):
+    if _CONTROL.search(path):
         raise SendError("the URL has a line break or another control character in it")
+    url = endpoint.at(path)
     sent = {name: value for name, value in headers.items() if not _CONTROL.search(name + value)}
     if len(sent) < len(headers):
         raise SendError(f"a control character in the header {min(headers.keys() - sent.keys())!r}")
@@ -97,11 +129,11 @@ async def send(
         async with (
             asyncio.timeout(seconds),
             endpoint.session.request(
-                method,
+                _Verb(method),
                 yarl.URL(url, encoded=True),
                 headers=sent,
                 data=payload.encode() or None,
-                skip_auto_headers=("Content-Type",),  # what it is, only the RESTAction knows
+                skip_auto_headers=("Accept", "Content-Type"),  # what they are, only the RESTAction knows
                 **{name: value for name, value in endpoint.options.items() if value is not None},
             ) as response,
         ):
@@ -111,13 +143,27 @@ async def send(
                 response.headers.get("Content-Type", ""),
                 body,
                 (time.monotonic() - started) * 1000,
+                _retry_after(response.headers.get("Retry-After", "")),
             )
     except TimeoutError as error:
         raise SendError(f"no answer within {seconds:g} seconds") from error
     except ConfigError as error:
         raise SendError(error.message) from error
+    except aiohttp.ClientSSLError as error:
+        raise SendError(_reason(error)) from error
+    except aiohttp.ClientConnectionError as error:
+        raise Unreachable(_reason(error)) from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise SendError(_reason(error)) from error
+
+
+def _retry_after(header: str) -> float | None:
+    """A number of seconds, or a date; None for anything else."""
+    try:
+        until = float(header) if header.isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
+    except ValueError:
+        return None
+    return max(until, 0)
 
 
 def _reason(error: Exception) -> str:

@@ -236,6 +236,8 @@ def _check_request(call: Call, where: Where) -> None:
     """Check that a call does nothing but list, in this cluster and as the user. Raises Refused."""
     if call.verb.upper() != "GET":
         raise Refused(f"verb {call.verb}: the presenter is read with GET", (*where, "verb"))
+    if call.user_access_filter:
+        raise Refused("userAccessFilter: a call that has it may not have exportJwt", (*where, "userAccessFilter"))
     if call.payload is not None:
         raise Refused("a payload: a list takes none", (*where, "payload"))
     if call.endpoint_ref is not None:

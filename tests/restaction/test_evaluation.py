@@ -15,11 +15,7 @@ from presenter.restaction.evaluation import Evaluation
 from presenter.restaction.jq_parser import parse
 from presenter.restaction.values import Context, Fails, Known, Nothing, Number, Record, Unrecognised, Value, Wrapped
 
-SLICES = [
-    {"page": page, "perPage": size, "offset": (page - 1) * size, "cursor": ""}
-    for page in (1, 2, 5)
-    for size in (1, 2, 7)
-]
+SLICES = [{"page": page, "perPage": size, "offset": (page - 1) * size} for page in (1, 2, 5) for size in (1, 2, 7)]
 LEAVES = [
     "0",
     "1",

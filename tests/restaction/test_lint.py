@@ -14,6 +14,8 @@ from presenter.restaction.migrator import migrated
 from presenter.restaction.rules.programs import NOT_IN_GOJQ
 from presenter.restaction.rules.subject import Finding
 from tests.e2e import processes
+from tests.restaction.world import call
+from tests.restaction.world import text as text_of
 
 GUIDE = Path(__file__).with_name("guide")
 
@@ -110,7 +112,20 @@ CHANGES: dict[str, tuple[str, str, str, str, str]] = {
         "path:",
     ),
     "several paths": ('"&limit=5000" + $labels', '"&limit=5000" + $labels, "b"', "path-fails", "error", "path:"),
-    "a space": ('\\":\\"start', '\\": \\"start', "unsendable", "error", "path:"),
+    "a verb in small letters": (
+        "exportJwt: true",
+        "exportJwt: true\n      verb: get",
+        "verb-case",
+        "error",
+        "verb: get",
+    ),
+    "filtered by the user's rights": (
+        "exportJwt: true",
+        "exportJwt: true\n      userAccessFilter: {verb: list, group: apps, resource: panels}",
+        "token-beside-filter",
+        "error",
+        "exportJwt: true",
+    ),
     "a hash": ('\\"start\\"}', '\\"start\\"}#1', "unsendable", "error", "path:"),
     "cursor forgotten": ("cursor: .panels.cursor,", "", "cursor-lost", "error", "filter:"),
     "cut again": (".panels.items[]", ".panels.items[.slice.offset:][]", "page-beside-cursor", "error", ".offset"),
@@ -140,7 +155,7 @@ async def found_in(tmp_path: Path, text: str) -> list[Finding]:
     file.write_text(text)
     findings, errors, checked = await lint([file])
     assert errors == []
-    assert checked == text.count("kind: RESTAction")
+    assert checked == len(re.findall('kind"?: "?RESTAction', text))
     return findings
 
 
@@ -164,6 +179,8 @@ async def test_what_reads_like_something_wrong_and_is_not_is_left_alone(tmp_path
     for before, after in [
         ("panels: [.panels.items[] | .raw]", "panels: [.panels.items[] | .raw | {page: .spec.page, offset: .offset}]"),
         ("&raw=true", "&raw=TRUE&sort_by=created_at&sort_order=desc"),
+        ('\\":\\"start', '\\": \\"the start'),
+        ('(.slice.cursor // "") != ""', 'if .slice.page then false else (.slice.cursor // "") != "" end'),
         ("namespace=*", "namespace={{ .Release.Namespace }}"),
         ("limit=5000", "limit={{ .Values.limit }}"),
         ("resource=panels", "resource={{ .Values.plural | lower }}"),
@@ -178,6 +195,39 @@ async def test_what_reads_like_something_wrong_and_is_not_is_left_alone(tmp_path
     ]:
         assert before in GOOD
         assert await found_in(tmp_path, GOOD.replace(before, after)) == [], after
+
+
+def _reading(name: str, **fields: object) -> str:
+    """A RESTAction with a call that reads what the call `first` gives, which is the second of two."""
+    reading = call(name, '${ "/a/" + (.first.id | tostring) }', **fields)
+    return text_of(reading, call("first", "/b"), call("third", "/c", dependsOn={"name": "first"}))
+
+
+async def test_a_call_must_depend_on_what_it_reads(tmp_path: Path) -> None:
+    [finding] = await found_in(tmp_path, _reading("second"))
+    assert (finding.rule, finding.level, finding.remedy) == (
+        "undeclared-dependency",
+        "error",
+        "add dependsOn: {name: first}",
+    )
+    for name in "first", "third":
+        assert await found_in(tmp_path, _reading("second", dependsOn={"name": name})) == []
+    each = {"name": "third", "iterator": "[.first]"}
+    assert await found_in(tmp_path, _reading("second", dependsOn=each)) == []
+    later = text_of(
+        call("one", "/a"),
+        call("two", "/b", dependsOn={"name": "one"}),
+        call("three", '${ "/" + .two }', headers=["${ .two }"], payload="${ {two} }", dependsOn={"name": "one"}),
+        call("four", "/c", dependsOn={"name": "one", "iterator": ".two"}),
+        call("five", '${ "/" + .one + .own }', filter=".two", dependsOn={"name": "two"}),
+    )
+    findings = await found_in(tmp_path, later)
+    assert [finding.what.partition(" reads what two gives")[0] for finding in findings] == ["four", "three"]
+
+
+async def test_only_the_first_of_two_calls_of_one_name_is_made(tmp_path: Path) -> None:
+    [finding] = await found_in(tmp_path, text_of(call("one", "/a"), call("one", "/b")))
+    assert (finding.rule, finding.level) == ("name-twice", "error")
 
 
 OTHER_CALL = CALL.replace("resource=panels", "resource=buttons")
@@ -413,6 +463,19 @@ def test_the_command_prints_json(tmp_path: Path) -> None:
 def test_the_command_ends_with_0_when_all_is_well(tmp_path: Path) -> None:
     done = run("-", text=GOOD)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "1 RESTAction, 0 findings\n")
+
+
+def test_what_cannot_be_read_is_no_reason_to_leave_the_rest_unread(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xff")
+    (tmp_path / "b.yaml").write_text(GOOD.replace("limit=5000", "limit=5001"))
+    (tmp_path / "c").mkdir()
+    done = run(tmp_path / "c", tmp_path)
+    assert done.returncode == 2
+    assert "b.yaml:23: error: limit is '5001'" in done.stdout
+    missing, unreadable, counted = done.stderr.splitlines()
+    assert missing.endswith("c: there is no .yaml, .yml, .json file in this directory")
+    assert "a.yaml: cannot be read: not UTF-8" in unreadable
+    assert counted == "1 RESTAction, 1 finding"
 
 
 @pytest.mark.parametrize(

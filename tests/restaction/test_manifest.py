@@ -123,7 +123,6 @@ def test_calls_come_after_what_they_depend_on_and_otherwise_as_written() -> None
         ("- path: /a", 6, "spec.api[0].name is missing: it must be a string, and required"),
         ("- name: 3", 6, "spec.api[0].name is '3': it must be a string"),
         ("- a", 6, "spec.api[0] is 'a': it must be a list of mappings"),
-        ("- {name: a}\n  - name: a", 7, "there is another call named 'a'"),
         ("- name: a\n    headers: {a: b}", 7, "spec.api[0].headers is a mapping: it must be a list"),
         ("- name: a\n    headers: [a, [b]]", 7, "spec.api[0].headers[1] is a list: it must be a list of strings"),
         ("- name: a\n    continueOnError: 'yes'", 7, "continueOnError is 'yes': it must be true or false"),

@@ -326,17 +326,16 @@ def test_what_cannot_be_changed_is_left_alone_and_says_where(text: str, line: in
 
 
 ENDPOINT = "      endpointRef: {name: cache, namespace: a}\n"
+PRESENTER = ENDPOINT.replace("cache", "resources-presenter-endpoint")
 
 
 @pytest.mark.parametrize(
     ("path", "more"),
     [
         ("/resources?group=apps", ""),
-        ("/resources", "      verb: POST\n      payload: ${ {group} }\n"),
-        ("resources?group=apps", ENDPOINT),
-        ("/resources/a:b", ENDPOINT),
-        ('${ "/resources" + "?group=apps" }', ENDPOINT),
-        ("${ .path }", ENDPOINT.replace("cache", "resources-presenter-endpoint")),
+        ("/resources", f"      verb: POST\n      payload: ${{ {{group}} }}\n{PRESENTER}"),
+        ("/resources/a:b", PRESENTER),
+        ("${ .path }", PRESENTER),
     ],
 )
 def test_a_call_to_the_presenter_is_known_however_it_is_written(path: str, more: str) -> None:
@@ -346,9 +345,33 @@ def test_a_call_to_the_presenter_is_known_however_it_is_written(path: str, more:
 
 
 def test_what_is_called_like_it_is_not_the_presenter() -> None:
-    for path in "/resourcesquota", "/apis/a/v1/resources", '${ "/apis/resources?" }':
+    for path in (
+        *("/resourcesquota", "/apis/a/v1/resources", '${ "/apis/resources?" }', '${ "/apis/v1/" + .resources }'),
+        *('${ "/apis/v1/" + .a["resources"] }', "/resources"),
+    ):
         text = PLAIN.replace("/apis/widgets.templates.krateo.io/v1beta1/panels", path).replace("sort_by", "f")
         assert migrate(text)[1][0].status == "nothing to do", path
+
+
+def test_pages_stay_where_a_call_merely_reads_resources() -> None:
+    reads = PLAIN.replace("/apis/widgets.templates.krateo.io/v1beta1/panels", '${ "/apis/" + .resources }')
+    text = f"{reads.replace('sort_by', 'f')}---\n{WIDGET}---\n{PAGE}"
+    assert migrate(text)[0] == text
+
+
+def test_what_snowplow_filters_by_the_users_rights_is_left_alone() -> None:
+    filtered = "      continueOnError: true\n      userAccessFilter: {verb: list, group: x, resource: panels}\n"
+    text, [finding] = migrate(PLAIN.replace("      continueOnError: true\n", filtered))
+    assert finding.status == "left alone"
+    assert "userAccessFilter: a call that has it may not have exportJwt" in str(finding)
+    assert "resources-presenter" not in text
+
+
+def test_a_refusal_is_as_long_as_one_can_read() -> None:
+    long = " or ".join(f".kind == {number:04}" for number in range(1000))
+    _, [finding] = migrate(PLAIN.replace("sort_by(.metadata.name)", f"map(select({long})) | sort_by(.metadata.name)"))
+    assert finding.status == "left alone"
+    assert len(str(finding)) < 400
 
 
 def test_the_rest_of_what_was_begun_by_hand_is_migrated() -> None:

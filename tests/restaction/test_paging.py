@@ -10,7 +10,7 @@ from presenter.restaction.paging import PagingError, goes_by_number, joined, len
 from presenter.restaction.resolver import Problem, Resolved
 from tests.restaction.world import Json, World, action, call
 
-BY_CURSOR = '${ "/page/" + (.slice.cursor // "first") + "?limit=\\(.slice.perPage)" }'
+BY_CURSOR = '${ "/page/" + (.slice.cursor | if . == "" then "first" else . end) + "?limit=\\(.slice.perPage)" }'
 FORWARDED = "{items: .tried.items, slice: {cursor: .tried.cursor, perPage: .slice.perPage}}"
 BY_NUMBER = (
     "(.slice.offset // 0) as $offset | {items: .tried.items[$offset:$offset + .slice.perPage], more: .slice.page}"
@@ -29,9 +29,9 @@ def _book(world: World, *chapters: tuple[str, list[int], str | None]) -> None:
 
 def test_a_slice_says_which_page() -> None:
     assert slice_of(None) == {}
-    assert slice_of(5) == {"slice": {"perPage": 5}}
-    assert slice_of(5, page=3) == {"slice": {"page": 3, "perPage": 5, "offset": 10, "cursor": ""}}
-    assert slice_of(5, cursor="c") == {"slice": {"page": 0, "perPage": 5, "offset": -5, "cursor": "c"}}
+    assert slice_of(5) == {"slice": {"perPage": 5, "cursor": ""}}
+    assert slice_of(5, page=3) == {"slice": {"page": 3, "perPage": 5, "offset": 10}}
+    assert slice_of(5, cursor="c") == {"slice": {"perPage": 5, "cursor": "c"}}
 
 
 async def test_the_cursor_of_each_page_leads_to_the_next(world: World) -> None:

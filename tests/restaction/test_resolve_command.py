@@ -23,7 +23,7 @@ from tests.restaction.world import Json, World, call, text
 
 OPTIONS = {
     *("--name", "--per-page", "--page", "--cursor", "--all-pages", "--token", "--kubeconfig", "--endpoint", "--set"),
-    *("--trace", "--account", "--help"),
+    *("--trace", "--account", "--shuffle", "--help"),
 }
 CONFIG_MAPS = {"name": "maps", "path": "/api/v1/namespaces/default/configmaps"}
 
@@ -182,6 +182,32 @@ async def test_context_can_be_set(resolve: Command, world: World) -> None:
         manifest=text(call("tried", "/a"), filter="del(.tried)"),
     )
     assert done.json == {"a": {"b": 3, "c": "three"}, "d": [{"e": None}], "f": "g=h", "i": ""}
+
+
+async def test_another_order_of_calls_can_be_tried(resolve: Command, world: World) -> None:
+    world.foreign.answer("/a", 1)
+    manifest = text(call("one", "/a"), call("two", '${ "/a?" + (.one | tostring) }'))
+    asked = set()
+    for seed in range(8):
+        before = len(world.foreign.paths)
+        await resolve("--shuffle", str(seed), manifest=manifest)
+        asked.add(tuple(world.foreign.paths[before:]))
+    assert asked == {("/a", "/a?1"), ("/a?null", "/a")}
+
+
+@pytest.mark.parametrize(("filter", "printed"), [(".one[]", '12\n{"a":3,"b":1e+21}\n'), ("empty", "\n")])
+async def test_a_filter_that_gives_no_single_result_prints_what_snowplow_sends(
+    resolve: Command, world: World, filter: str, printed: str
+) -> None:
+    world.foreign.answer("/a", [1, "2", {"b": 1e21, "a": 3.0}])
+    done = await resolve(manifest=text(call("one", "/a"), filter=filter))
+    assert (done.code, done.out) == (1, printed.replace("12\n", '1"2"'))
+    assert "instead of one, which are no JSON together" in done.err
+
+
+async def test_page_and_cursor_exclude_each_other(resolve: Command) -> None:
+    done = await resolve(*("--per-page", "1", "--page", "1", "--cursor", "c"), manifest=text(call("one", "/a")))
+    assert (done.code, done.err) == (2, "presenter: --page and --cursor are given: allowed is one of the two\n")
 
 
 async def test_an_endpoint_given_by_name_needs_no_cluster(resolve: Command, world: World) -> None:

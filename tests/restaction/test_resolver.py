@@ -7,12 +7,14 @@ import base64
 import contextlib
 import re
 import socket
+import time
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from presenter.restaction.jq import JqError
-from presenter.restaction.resolver import Problem
+from presenter.restaction.resolver import NotJson, Problem, Resolved
 from tests.restaction.foreign import Foreign
 from tests.restaction.world import World, call
 from tests.sandbox.authority import Authority
@@ -23,6 +25,25 @@ CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 def _failure(code: int, reason: str, message: str) -> dict[str, Any]:
     fields = {"status": "Failure", "message": message, "reason": reason, "code": code}
     return {"kind": "Status", "apiVersion": "v1", **fields}
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+async def _served(world: World, answers: list[bytes], **options: Any) -> tuple[list[str], Resolved]:
+    """The request lines that a server gets which gives these answers, and then 1; and what comes of it."""
+    left, lines = list(answers), []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.append((await reader.readuntil(b"\r\n\r\n")).decode().partition("\r\n")[0])
+        writer.write(left.pop(0) if left else OK + b"Content-Length: 1\r\nConnection: close\r\n\r\n1")
+        await writer.drain()
+        writer.close()
+
+    fields = {name: options.pop(name) for name in ("path", "verb") & options.keys()}
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/"
+        return lines, await world.resolve(call("tried", "/a") | fields, urls={"foreign": url}, **options)
 
 
 # -- what is sent ----------------------------------------------------------------------------------------------------
@@ -59,20 +80,113 @@ async def test_path_headers_and_payload_are_expressions_or_stand_for_themselves(
     assert {name: asked.headers.get(name) for name in ("X-Number", "X-Spaced")} == {"X-Number": "1", "X-Spaced": "b"}
     assert asked.headers["X-Jq"].encode(errors="surrogateescape").decode() == "ä b"
     assert "Content-Type" not in asked.headers, "what the payload is, nobody has said"
-    assert "Accept" not in asked.headers or asked.headers["Accept"] == "*/*", "headers take the place of the usual one"
+    assert "Accept" not in asked.headers, "headers take the place of the usual one"
 
 
 async def test_an_expression_that_gives_no_string_is_sent_as_json(world: World) -> None:
     for text in "${ 7 }", "${ .nothing }", '${ "a", 1 }', "${ empty }", "a/b", "":
         await world.resolve(call("tried", text))
-    assert world.foreign.paths == ["/7", "/null", '/"a"1', "/", "/a/b", "/"]
+    assert world.foreign.paths == ["/7", "/null", "/%22a%221", "/", "/a/b", "/"]
 
 
-async def test_urls_are_joined_and_sent_as_they_are(world: World) -> None:
-    path = '/a/../b//c;d?labels={"x/y":"z"}&e=%7B+%2f&namespace=*'
-    world.secret("slashed", {"server-url": f"{world.foreign.url}/base/"})
-    await world.resolve({"name": "tried", "path": path, "endpointRef": {"name": "slashed", "namespace": "default"}})
-    assert world.foreign.paths == [f"/base{path}"]
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ('/a/../b//c;d?labels={"x/y":"z"}&e=%7B+%2f&namespace=*', None),
+        ("/a%2Fb(c)?d=ä", None),
+        ("/a#b", "/a"),
+        ("/a?b#c", "/a?b"),
+        ("/ä b?c=ö", "/%C3%A4%20b?c=ö"),
+        ('/a%2Fb%C3%A4/{"c"}', "/a/b%C3%A4/%7B%22c%22%7D"),
+        ("/a(b)|c", "/a%28b%29%7Cc"),
+    ],
+)
+async def test_what_a_path_needs_is_escaped_and_a_query_is_sent_as_it_is(
+    world: World, path: str, sent: str | None
+) -> None:
+    lines, _ = await _served(world, [], path=path)
+    assert lines == [f"GET /base{sent or path} HTTP/1.1"]
+
+
+async def test_a_verb_is_sent_as_it_is_written(world: World) -> None:
+    for verb in "get", "Patch", "DELETE":
+        lines, _ = await _served(world, [], verb=verb)
+        assert lines == [f"{verb} /base/a HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "sent"),
+    [
+        ("1.0", "1"),
+        ("1e15", "1000000000000000"),
+        ("1e21", "1e+21"),
+        ("123456789012345678", "123456789012345680"),
+        ("9007199254740993", "9007199254740992"),
+        ("0.5", "0.5"),
+    ],
+)
+async def test_numbers_are_float64_as_they_come_in_and_written_as_go_does(world: World, number: str, sent: str) -> None:
+    world.foreign.answer("/a", f'{{"id": {number}, "each": [{number}, "{number}e5"]}}'.encode())
+    world.foreign.answer("/c", [])
+    resolved = await world.resolve(
+        call("one", "/a"),
+        call("two", "${ .one.id }", dependsOn={"name": "one"}, continueOnError=True),
+        call("three", "/c", dependsOn={"name": "one"}, payload="${ .one.each }", verb="PUT"),
+        call("four", "${ . }", dependsOn={"name": "one", "iterator": ".one.each"}, continueOnError=True),
+    )
+    assert world.foreign.paths == ["/a", f"/{sent}", "/c", f"/{sent}", f"/{number}e5"]
+    assert world.foreign.asked[2].body == f'[{sent},"{number}e5"]'
+    assert resolved.result["one"]["id"] == float(number)
+
+
+async def test_literals_of_a_program_are_exact(world: World) -> None:
+    world.foreign.answer("/a", {})
+    resolved = await world.resolve(
+        call("one", "${ 9007199254740993 }", continueOnError=True), filter="9007199254740993"
+    )
+    assert world.foreign.paths == ["/9007199254740993"]
+    assert resolved.result == 9007199254740993
+
+
+# -- what is sent again ------------------------------------------------------------------------------------------------
+
+
+def _says(status: int, header: str = "") -> bytes:
+    return f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n{header}Connection: close\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("answer", [_says(500), _says(503), _says(429), b""])
+async def test_what_fails_for_the_moment_is_asked_for_again(world: World, answer: bytes) -> None:
+    _, resolved = await _served(world, [answer] * 5)
+    assert resolved.result == {"tried": 1}
+    assert len(resolved.requests) > 1
+    assert resolved.requests[-1].status == 200
+    assert not resolved.problems
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [(500, "server error after 5 retries: 500"), (429, "too many retries after 429 Too Many Requests")],
+)
+async def test_what_fails_six_times_is_a_failure(world: World, status: int, message: str) -> None:
+    _, resolved = await _served(world, [_says(status)] * 9)
+    assert resolved.result == {"error": _failure(500, "InternalError", message)}
+    assert [request.status for request in resolved.requests] == [status] * 6
+
+
+@pytest.mark.parametrize(("verb", "status"), [("POST", 500), ("PATCH", 429), ("get", 503), ("GET", 404)])
+async def test_neither_every_verb_nor_every_refusal_is_asked_for_again(world: World, verb: str, status: int) -> None:
+    _, resolved = await _served(world, [_says(status)], verb=verb)
+    assert [request.status for request in resolved.requests] == [status]
+
+
+async def test_who_says_when_to_ask_again_is_asked_then(world: World) -> None:
+    started = asyncio.get_running_loop().time()
+    soon = formatdate(time.time() + 2, usegmt=True)
+    for header in "Retry-After: 0\r\n", f"Retry-After: {soon}\r\n":
+        _, resolved = await _served(world, [_says(429, header)], backoff=3600.0)
+        assert resolved.result == {"tried": 1}
+    assert 0.9 < asyncio.get_running_loop().time() - started < 60
 
 
 async def test_a_call_asks_for_json_unless_it_says_otherwise(world: World) -> None:
@@ -160,6 +274,7 @@ async def test_an_iterator_without_elements_makes_no_request_and_gives_no_result
         (".letters", 'no array but {"a":1}'),
         (".letters[]", "no array but 1"),
         ("range(2)", "gives 2 results instead of one"),
+        ('"[1, 2"', 'no array but "[1, 2"'),
         (".nothing[]", "Cannot iterate over null"),
         ("${ .letters }", "syntax error"),
     ],
@@ -173,6 +288,13 @@ async def test_an_iterator_that_gives_no_array_makes_no_request(world: World, it
     assert resolved.result.keys() == {"letters", "first", "after"}
     assert resolved.failed
     assert says in resolved.problems[0].message
+
+
+async def test_an_iterator_may_give_the_json_text_of_an_array(world: World) -> None:
+    world.foreign.answer("/a", {"list": "[1, 2.0]"})
+    each = call("each", '${ "/" + tostring }', dependsOn={"name": "first", "iterator": ".first.list"})
+    await world.resolve(call("first", "/a"), each | {"continueOnError": True})
+    assert world.foreign.paths == ["/a", "/1", "/2"]
 
 
 # -- results ---------------------------------------------------------------------------------------------------------
@@ -237,10 +359,21 @@ async def test_the_filter_at_the_end_sees_the_whole_context(world: World) -> Non
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
-    [(".one[]", "gives 2 results"), ("empty", "gives 0"), ("1 +", "syntax"), (".a.b.c[]", "iterate")],
+    ("program", "result", "says"),
+    [(".one[]", "12", "gives 2 results"), ("empty", "", "gives 0 results"), ('"a", {b: 1}', '"a"{"b":1}', "gives 2")],
 )
-async def test_a_filter_at_the_end_that_gives_no_result_is_an_error(world: World, program: str, says: str) -> None:
+async def test_several_results_of_the_filter_at_the_end_are_put_together(
+    world: World, program: str, result: str, says: str
+) -> None:
+    world.foreign.answer("/a", [1, 2])
+    resolved = await world.resolve(call("one", "/a"), filter=program)
+    assert resolved.result == NotJson(result)
+    assert resolved.failed
+    assert says in resolved.problems[0].message
+
+
+@pytest.mark.parametrize(("program", "says"), [("1 +", "syntax"), (".a.b.c[]", "iterate")])
+async def test_a_filter_at_the_end_that_fails_is_an_error(world: World, program: str, says: str) -> None:
     world.foreign.answer("/a", [1, 2])
     with pytest.raises(JqError, match=says):
         await world.resolve(call("one", "/a"), filter=program)
@@ -253,6 +386,8 @@ async def test_managed_fields_are_nowhere(world: World) -> None:
     assert resolved.result["maps"]["items"][0]["metadata"]["name"] == "one"
     assert "managedFields" not in resolved.result["maps"]["items"][0]["metadata"]
     assert resolved.result["other"] == {"b": [[{"c": "managedFields"}]]}
+    failed = await world.resolve(call("other", "/a"), call("none", "/none", dependsOn={"name": "other"}))
+    assert failed.result["other"]["managedFields"] == 1, "they stay where it ends with a failure"
 
 
 async def test_a_restaction_without_calls_has_nothing(world: World) -> None:
@@ -286,7 +421,7 @@ async def test_with_continue_on_error_the_others_are_made_all_the_same(world: Wo
     resolved = await world.resolve(
         call("one", "/a"), call("two", "${ . }", continueOnError=True, dependsOn=each), call("three", "/a")
     )
-    assert world.foreign.paths == ["/a", "/a", "/none", "/a", "/a"]
+    assert world.foreign.paths == ["/a", "/a", "/a", "/none", "/a"], "first what depends on nothing"
     assert resolved.result["two"] == [{"b": 1}, {"b": 1}]
     assert resolved.result["error"] == _failure(404, "NotFound", "no such path")
     assert resolved.result["three"] == {"b": 1}
@@ -299,8 +434,8 @@ async def test_with_continue_on_error_the_others_are_made_all_the_same(world: Wo
     [
         (403, _failure(403, "Forbidden", "no"), _failure(403, "Forbidden", "no")),
         (400, {"status": "Failure", "message": "no", "details": {}}, {"status": "Failure", "message": "no"}),
-        (500, b"<html>", _failure(500, "InternalError", "<html>")),
-        (503, b"", {**_failure(503, "ServiceUnavailable", ""), "message": None}),
+        (401, b"<html>", _failure(401, "Unauthorized", "<html>")),
+        (403, b"", {**_failure(403, "Forbidden", ""), "message": None}),
         (404, b"[]", _failure(404, "NotFound", "[]")),
         (422, {"status": 422, "error": "no"}, _failure(422, "UnprocessableEntity", '{"status": 422, "error": "no"}')),
         (400, {"message": "x" * 3000}, _failure(400, "BadRequest", ('{"message": "' + "x" * 3000)[:2048])),
@@ -316,7 +451,7 @@ async def test_a_refusal_is_a_status_in_the_context(world: World, status: int, b
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, {"error": "no"}), (404, {"message": "no"}), (502, b"<html>"), (429, b"slow down"), (403, {})],
+    [(409, {"error": "no"}), (404, {"message": "no"}), (412, b"<html>"), (403, {})],
 )
 async def test_a_refusal_that_snowplow_takes_no_notice_of_is_told_all_the_same(
     world: World, status: int, body: Any
@@ -350,9 +485,6 @@ async def test_an_answer_that_is_not_json_is_a_failure(
     assert world.foreign.paths == ["/a"]
 
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-
-
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -369,8 +501,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         (b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n", "redirected again and again"),
         (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/hosts\r\n\r\n", "redirected to what is no HTTP URL"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://[\r\n\r\n", "redirected to what is no HTTP URL"),
-        (b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n", "answered with 429: Too Many Requests"),
-        (b"HTTP/1.1 599 What\r\nContent-Length: 2\r\n\r\n\xff\xfe", "answered with 599: "),
+        (b"HTTP/1.1 418 Tea\r\nContent-Length: 0\r\n\r\n", "answered with 418: I'm a Teapot"),
+        (b"HTTP/1.1 499 What\r\nContent-Length: 2\r\n\r\n\xff\xfe", "answered with 499: "),
     ],
 )
 async def test_whatever_a_server_does_is_a_failure_in_one_line(world: World, answer: bytes, says: str) -> None:
@@ -407,7 +539,7 @@ async def test_who_cannot_be_reached_is_a_failure(world: World) -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         resolved = await world.resolve(call("tried", "/a"), urls={"foreign": url})
     assert (resolved.result["error"]["code"], resolved.result["error"]["reason"]) == (500, "InternalError")
-    assert [(request.status, request.bytes, request.items) for request in resolved.requests] == [(0, 0, None)]
+    assert [(request.status, request.bytes, request.items) for request in resolved.requests] == [(0, 0, None)] * 6
     assert "onnect" in resolved.problems[0].message
 
 
@@ -422,18 +554,35 @@ async def test_an_answer_without_end_is_a_failure(world: World) -> None:
     assert resolved.result["error"] == _failure(500, "InternalError", "the answer has more than 100000 bytes")
 
 
-@pytest.mark.parametrize("field", ["path", "header", "payload"])
-async def test_an_expression_that_fails_is_a_failure_of_its_call(world: World, field: str) -> None:
+async def test_where_a_path_or_payload_fails_its_message_is_sent(world: World) -> None:
     bad = "${ .nothing[] }"
-    fields: dict[str, dict[str, Any]] = {
-        "path": {"path": bad},
-        "header": {"headers": [bad]},
-        "payload": {"payload": bad},
-    }
-    resolved = await world.resolve(call("tried", "/a", errorKey="why") | fields[field])
+    resolved = await world.resolve(
+        call("tried", bad, verb="POST", payload=bad, errorKey="why", continueOnError=True),
+    )
+    [asked] = world.foreign.asked
+    assert "Cannot%20iterate%20over%20null" in asked.path
+    assert "Cannot iterate over null" in asked.body
+    assert resolved.result["why"]["code"] == 404
+    assert ["this is sent in its place" in problem.message for problem in resolved.problems] == [True, True, False]
+
+
+async def test_a_header_that_fails_is_a_failure_of_its_call(world: World) -> None:
+    resolved = await world.resolve(call("tried", "/a", headers=["${ .nothing[] }"], errorKey="why"))
     assert world.foreign.paths == []
     assert "Cannot iterate over null" in resolved.result["why"]["message"]
     assert resolved.failed
+
+
+async def test_that_a_users_rights_are_not_applied_is_told(world: World) -> None:
+    world.foreign.answer("/a", 1)
+    resolved = await world.resolve(call("one", "/a", userAccessFilter={"verb": "get", "group": "", "resource": "pods"}))
+    assert resolved.problems == (Problem("one", "its userAccessFilter is not applied here", fatal=False),)
+
+
+async def test_of_two_calls_of_one_name_the_first_is_made(world: World) -> None:
+    world.foreign.answer("/a", 1)
+    resolved = await world.resolve(call("one", "/a"), call("one", "/b"))
+    assert (resolved.result, world.foreign.paths) == ({"one": 1}, ["/a"])
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ class World:
         endpoints = await self._open.enter_async_context(
             ClusterEndpoints(str(self.kubeconfig), options.pop("urls", None))
         )
-        return Services(self.jq, endpoints, observe=self.seen.append, **options)
+        return Services(self.jq, endpoints, observe=self.seen.append, **{"backoff": 0.0, **options})
 
     async def resolve(
         self,

@@ -18,7 +18,7 @@ from presenter.restaction.rules.queries import (
 from presenter.restaction.rules.subject import Finding, Rule, Subject
 
 _EACH_PAGE_ITS_OWN = {"limit", "cursor", "raw", "status_raw"}
-_UNSENDABLE = re.compile(r"[\x00-\x20\x7f#]")
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f#]")
 _NULL_IS_NOT_EMPTY = 'null is not "": test (.slice.cursor // "") != "" and (.slice.perPage // "") != ""'
 
 
@@ -88,11 +88,11 @@ async def bad_parameter(subject: Subject) -> AsyncIterator[Finding]:
 
 
 async def unsendable(subject: Subject) -> AsyncIterator[Finding]:
-    """A space, # or control character in a path, which is sent as it is: what follows is lost, or all is refused."""
+    """A # or control character in a path: what follows is lost, or all is refused."""
     for call in subject.calls:
         found = next((bad for query in call.queries if (bad := _UNSENDABLE.search(query.url))), None)
         if found:
-            what = f"the path has {found[0]!r} in it, and nothing is escaped when it is sent"
+            what = f"the path has {found[0]!r} in it, which cannot be sent as it is"
             remedy = "write >- instead of >" if found[0] == "\n" else f"write it as %{ord(found[0]):02X}"
             yield subject.finding("unsendable", "error", _path(call), what, remedy)
 

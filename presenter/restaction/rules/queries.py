@@ -21,12 +21,12 @@ WITHOUT_SLICE, FIRST_PAGE, SECOND_PAGE = "without a slice", "on the first page",
 TOO_LARGE = "with too large a perPage"
 SITUATIONS: Mapping[str, Mapping[str, Any] | None] = {
     WITHOUT_SLICE: None,
-    FIRST_PAGE: {"perPage": PER_PAGE},
-    "with `page: 1`": {"page": 1, "perPage": PER_PAGE, "offset": 0, "cursor": ""},
-    SECOND_PAGE: {"page": 0, "perPage": PER_PAGE, "offset": -PER_PAGE, "cursor": CURSOR},
+    FIRST_PAGE: {"perPage": PER_PAGE, "cursor": ""},
+    "with `page: 1`": {"page": 1, "perPage": PER_PAGE, "offset": 0},
+    SECOND_PAGE: {"perPage": PER_PAGE, "cursor": CURSOR},
     "with an empty perPage": {"perPage": "", "cursor": ""},
     'with perPage "NULL"': {"perPage": "NULL", "cursor": ""},
-    TOO_LARGE: {"perPage": MAX_LIMIT + 1},
+    TOO_LARGE: {"perPage": MAX_LIMIT + 1, "cursor": ""},
 }
 """The slices a path meets, by how to speak of them."""
 

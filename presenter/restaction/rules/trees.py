@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from presenter.restaction.idioms import keys_read
 from presenter.restaction.jq_parser import JqSyntaxError, parse
 from presenter.restaction.syntax import Binding, Constant, Index, Node, Optional, Variable, walk
 
@@ -19,6 +20,12 @@ def fields_read(program: str) -> set[str]:
     return {
         str(node.key.value) for node in nodes(program) if isinstance(node, Index) and isinstance(node.key, Constant)
     }
+
+
+def context_keys_read(program: str) -> set[str]:
+    """The keys that it surely reads of its input."""
+    tree = nodes(program)
+    return (keys_read(tree[0]) or set()) if tree else set()
 
 
 def slice_fields_read(program: str) -> set[str]:
