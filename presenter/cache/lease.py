@@ -1,7 +1,11 @@
 """Leader election: one process at a time writes a cluster, elected in the database and fenced there.
 
-The lease is a row with an epoch, timed by the database's clock. Taking it over increments the epoch, and every write
-transaction locks the epoch it was begun under: a former leader that wakes up late writes nothing.
+The lease is a row with an epoch. Taking it over increments the epoch, and every write transaction locks the epoch it
+was begun under: a former leader that wakes up late writes nothing.
+
+Each renewal changes the row. Who waits for the lease takes it when the row has not changed for as long as the lease
+lasts, by the waiter's own clock, which nobody sets. The database's clock, which may jump, has a say only where it says
+that the lease has been over for longer than clocks jump; so it does after a release.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -30,11 +34,14 @@ RECENT = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
-# An expiry further away than any lease lasts comes from a clock that was set back since, or was another server's.
+JUMP = timedelta(minutes=3)
+"""By less than this a clock may be set forward or back without anybody taking notice."""
+
 _STATUS = """
-SELECT coalesce(c.uid, '') AS uid, coalesce(l.holder, '') AS holder,
-    coalesce(l.expires_at <= time.now OR l.expires_at > time.now + $2::interval, true) AS free,
-    coalesce(l.expires_at > time.now - $3::interval AND l.expires_at <= time.now + $2::interval, false) AS recent
+SELECT coalesce(c.uid, '') AS uid, coalesce(l.holder, '') AS holder, coalesce(l.epoch, 0) AS epoch,
+    coalesce(l.expires_at, to_timestamp(0)) AS expires_at,
+    coalesce(l.expires_at <= time.now - $2::interval, true) AS over,
+    coalesce(l.expires_at > time.now - $3::interval AND l.expires_at <= time.now + $2 + $4::interval, false) AS recent
 FROM (SELECT clock_timestamp()) time (now)
     LEFT JOIN leases l ON l.cluster = $1 LEFT JOIN clusters c ON c.name = $1
 """
@@ -43,14 +50,14 @@ INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_ti
 """
 _TAKE = """
 UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + $2::interval
-WHERE cluster = $1 AND (expires_at <= clock_timestamp() OR expires_at > clock_timestamp() + $2::interval)
+WHERE cluster = $1 AND epoch = $5 AND expires_at = $6
     AND coalesce((SELECT uid FROM clusters WHERE name = $1), '') = $4
 RETURNING epoch
 """
 _RENEW = """
 UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = $1 AND epoch = $2 RETURNING true
 """
-_RELEASE = "UPDATE leases SET expires_at = clock_timestamp() WHERE cluster = $1 AND epoch = $2"
+_RELEASE = "UPDATE leases SET expires_at = clock_timestamp() - $3::interval WHERE cluster = $1 AND epoch = $2"
 
 # KEY SHARE: a takeover, which changes the epoch, waits for the transaction; a renewal does not.
 FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = {epoch} FOR KEY SHARE"
@@ -58,7 +65,7 @@ FENCE = "SELECT true FROM leases WHERE cluster = $1 AND epoch = {epoch} FOR KEY 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """In seconds: how long a lease holds, and how often its holder renews it and the others poll it.
+    """In seconds: how long a lease holds, and how often its holder renews it and the others look at it.
 
     `retry`: the pause after a renewal that failed. Who waits for the database waits for that.
     """
@@ -128,9 +135,11 @@ class Lease:
 
     async def _take(self) -> int:
         logged = False
+        observed = Observed(self._pool, self._cluster, self._timings.duration)
         while True:
             try:
-                status = await self._status()
+                status = await observed.look()
+                self._outage.end("the lease can be looked at again")
                 if self._claim is None or await self._claim.allows(status):
                     if status.free and (epoch := await self._try_to_take(status)) is not None:
                         return epoch
@@ -141,19 +150,12 @@ class Lease:
                 self._outage.begin("the lease cannot be looked at", error)
             await asyncio.sleep(self._timings.poll)
 
-    async def _status(self) -> LeaseStatus:
-        async with self._pool.connection() as connection:
-            row = await connection.fetchrow(_STATUS, self._cluster, self._duration, RECENT)
-        assert row is not None  # it is a join with a row that is always there
-        self._outage.end("the lease can be looked at again")
-        return LeaseStatus(**row)
-
     async def _try_to_take(self, status: LeaseStatus) -> int | None:
         """Take the lease, if it still is as `status` says. Returns its epoch, or None."""
         async with self._pool.connection() as connection:
             await connection.execute(CREATE_LEASE, self._cluster)
             epoch: int | None = await connection.fetchval(
-                _TAKE, self._cluster, self._duration, self._holder, status.uid
+                _TAKE, self._cluster, self._duration, self._holder, status.uid, status.epoch, status.expires_at
             )
         return epoch
 
@@ -177,7 +179,29 @@ class Lease:
     async def _release(self, epoch: int) -> None:
         with suppress(Unavailable):
             async with self._pool.connection() as connection:
-                await connection.execute(_RELEASE, self._cluster, epoch)
+                await connection.execute(_RELEASE, self._cluster, epoch, JUMP)
+
+
+class Observed:
+    """The lease of a cluster as it is seen from outside, again and again."""
+
+    def __init__(self, pool: Pool, cluster: str, duration: float) -> None:
+        self._pool = pool
+        self._cluster = cluster
+        self._duration = duration
+        self._seen: tuple[int, datetime] | None = None
+        self._since = 0.0
+
+    async def look(self) -> LeaseStatus:
+        """How it stands. Raises DatabaseUnavailable."""
+        began = time.monotonic()
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(_STATUS, self._cluster, JUMP, RECENT, timedelta(seconds=self._duration))
+        assert row is not None  # it is a join with a row that is always there
+        if self._seen != (row["epoch"], row["expires_at"]):
+            self._seen, self._since = (row["epoch"], row["expires_at"]), time.monotonic()
+        free = row["over"] or began - self._since >= self._duration
+        return LeaseStatus(row["uid"], row["holder"], free, row["recent"], *self._seen)
 
 
 class _Outage:
@@ -219,13 +243,15 @@ def lease_lost(cluster: str, epoch: int) -> LeaseLost:
 class LeaseStatus:
     """The lease of a cluster's name: the `uid` of the cluster that has the name, and the lease's last `holder`.
 
-    `free`: nobody holds it now. `recent`: somebody did until less than RECENT ago.
+    `free`: nobody holds it, as far as that is known yet. `recent`: somebody does, or did until less than RECENT ago.
     """
 
     uid: str
     holder: str
     free: bool
     recent: bool
+    epoch: int
+    expires_at: datetime
 
 
 class Claim:
@@ -257,23 +283,18 @@ class Claim:
             return False
         self._report("")
         self._seen.add(uid)
-        if status.free and not status.recent:
+        if uid == status.uid or not status.recent:
             return True
-        if uid != status.uid:
-            raise ConfigError(self._refusal(status, uid))
-        return True
+        raise ConfigError(self._refusal(status, uid))
 
     def _refusal(self, status: LeaseStatus, uid: str) -> str:
         refusal = (
             f"another cluster is called {self._cluster} in this database: set CLUSTER_NAME to a name of this one's own "
             f"(the namespace kube-system has the uid {status.uid} there, and {uid} here; "
         )
-        if not status.free:
-            return f"{refusal}{status.holder} watches that one)"
-        return (
-            f"{refusal}{status.holder} watched that one until less than {RECENT.total_seconds() / 60:g} minutes ago; "
-            f"if it is gone for good, run `presenter forget {self._cluster}`)"
-        )
+        ended = f"until less than {RECENT.total_seconds() / 60:g} minutes ago"
+        watches = f"watched that one {ended}" if status.free else "watches that one, or did a moment ago"
+        return f"{refusal}{status.holder} {watches}; if it is gone for good, run `presenter forget {self._cluster}`)"
 
     def _report(self, error: str) -> None:
         if error and error != self._reported:

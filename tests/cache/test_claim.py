@@ -28,6 +28,7 @@ class Watcher:
     pool: Pool
     uid: str
     holder: str = "watcher"
+    timings: LeaseTimings = TIMINGS
     leads: bool = False
     asked: int = 0
 
@@ -51,7 +52,7 @@ class Watcher:
             self.leads = False
 
     async def lead(self) -> None:
-        await Lease(self.pool, "test", self.holder, TIMINGS, claim=Claim("test", self.identify)).lead(self.work)
+        await Lease(self.pool, "test", self.holder, self.timings, claim=Claim("test", self.identify)).lead(self.work)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -130,7 +131,7 @@ async def test_a_name_that_nobody_uses_any_more_is_taken(pool: Pool, way: str) -
         await forget_cluster(pool, "test")
     else:
         await execute(pool, LONG_AGO.replace("- interval '11", "+ interval '90") if "clock" in way else LONG_AGO)
-    second = Watcher(pool, "two")
+    second = Watcher(pool, "two", timings=LeaseTimings(duration=0.5, renewal=600, poll=0.05))
     async with second.running():
         await second.elected()
         assert await recorded(pool) == "two"

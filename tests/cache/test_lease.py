@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tests.servers import Postgres
 
 LASTING = LeaseTimings(duration=600, renewal=0.05, poll=0.05)
 """A lease that nobody loses for being slow: what is taken over meanwhile was given back."""
+GIVEN_BACK = "UPDATE leases SET expires_at = clock_timestamp() - interval '3 minutes'"
 NEVER_RENEWED = LeaseTimings(duration=0.5, renewal=600, poll=0.05)
 
 
@@ -140,15 +142,30 @@ async def test_who_finds_the_lease_taken_stops_and_stands_by(pool: Pool) -> None
         await first.deposed()
         lease = await lease_of(pool)
         assert (lease.epoch, lease.holder, lease.held) == (5, "other", True), "it gives back only what is its own"
-        await execute(pool, "UPDATE leases SET expires_at = clock_timestamp()")
+        await execute(pool, GIVEN_BACK)
         assert await first.elected() == 6
     assert first.epochs == [1, 6]
 
 
-async def test_an_expiry_far_in_the_future_is_no_obstacle(pool: Pool) -> None:
-    await execute(pool, "INSERT INTO leases VALUES ('test', 3, 'gone', now() + interval '1 year')")
-    async with Contender(pool).contending() as first:
+@pytest.mark.parametrize("expired", ["- interval '2 minutes'", "+ interval '1 year'"])
+async def test_what_is_not_renewed_is_taken_whatever_the_databases_clock_says(pool: Pool, expired: str) -> None:
+    await execute(pool, f"INSERT INTO leases VALUES ('test', 3, 'gone', now() {expired})")
+    began = time.monotonic()
+    async with Contender(pool, timings=NEVER_RENEWED).contending() as first:
         assert await first.elected() == 4
+    assert time.monotonic() - began >= NEVER_RENEWED.duration
+
+
+async def test_what_is_renewed_is_not_taken_whatever_the_databases_clock_says(pool: Pool) -> None:
+    timings = LeaseTimings(duration=1, renewal=600, poll=0.05)
+    await execute(pool, "INSERT INTO leases VALUES ('test', 3, 'first', now())")
+    async with Contender(pool, timings=timings).contending() as second:
+        for step in range(60):  # for three times as long as it lasts
+            jumped = random.Random(step).choice((-120, 0, 120))
+            await execute(pool, f"UPDATE leases SET expires_at = clock_timestamp() + interval '{jumped + step / 60} s'")
+            await asyncio.sleep(0.05)  # the pace of the renewals
+        assert not second.epochs
+        assert await second.elected() == 4, "once they have ended"
 
 
 async def test_clusters_have_leases_of_their_own(pool: Pool) -> None:
@@ -236,7 +253,7 @@ async def test_who_was_followed_by_another_writes_nothing(pool: Pool) -> None:
         await former.open_cluster("cluster-uid", ["*.*"])
         [watch] = await former.declare(PANELS)
         async with Contender(pool, "second", LASTING).contending() as second:
-            await execute(pool, "UPDATE leases SET expires_at = clock_timestamp()")
+            await execute(pool, GIVEN_BACK)
             await second.elected()
             with pytest.raises(LeaseLost):
                 await former.apply(watch, [Event("upsert", make_object(1))], "10")
@@ -246,7 +263,7 @@ async def test_who_was_followed_by_another_writes_nothing(pool: Pool) -> None:
 
 
 async def test_a_takeover_waits_for_a_write_that_was_begun_before(pool: Pool, database: Address) -> None:
-    await execute(pool, "INSERT INTO leases VALUES ('test', 1, 'first', now())")
+    await execute(pool, "INSERT INTO leases VALUES ('test', 1, 'first', now() - interval '1 hour')")
     own = await Pool.open(database, size=2, command_timeout=30)
     second = Contender(own, "second")
     try:
