@@ -270,6 +270,8 @@ async def _serving(
             authorizer=authorizer,
             cursors=cursors,
             inflight=Inflight(settings.http.max_inflight, memory),
+            lenient=settings.http.unknown_parameters == "ignore",
+            denied_as_empty=settings.access.denied_as_empty,
         )
         yield resources, pool
 

@@ -129,6 +129,12 @@ class HttpSettings(_Group):
         ge=2**20,
         description="how many bytes of objects (raw, status_raw) a page holds: one with more ends early, with a cursor",
     )
+    unknown_parameters: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        alias="UNKNOWN_PARAMETERS",
+        description="what becomes of parameters that are unknown or repeated: a 400 that names them, or, as in the Go "
+        "service, nothing, and the first counts",
+    )
     max_connections: int = Field(
         1024,
         alias="MAX_CONNECTIONS",
@@ -397,6 +403,11 @@ class AccessSettings(_Group):
     )
     list_verb: Literal["list", "get"] = Field(
         "list", alias="LIST_VERB", description="the verb a list takes; `get` is the looser rule of the Go service"
+    )
+    denied_as_empty: bool = Field(
+        False,
+        alias="DENIED_AS_EMPTY",
+        description="answer who may see nothing of what a list asks for with an empty page (200), not with 403",
     )
     rbac_max_staleness: Duration = Field(
         timedelta(minutes=5),

@@ -46,6 +46,8 @@ def test_with_nothing_set_the_defaults_hold() -> None:
     assert settings.auth.groups_claim == "groups"
     assert settings.access.authorizer == "rbac"
     assert settings.access.list_verb == "list"
+    assert settings.access.denied_as_empty is False
+    assert settings.http.unknown_parameters == "refuse"
     assert settings.access.rbac_max_staleness == timedelta(minutes=5)
     assert settings.access.sar_cache_ttl == timedelta(seconds=10)
 
@@ -78,6 +80,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "CACHE_SECRET_DATA": "true",
         "AUTHORIZER": "sar",
         "LIST_VERB": "get",
+        "DENIED_AS_EMPTY": "true",
+        "UNKNOWN_PARAMETERS": "ignore",
         "RBAC_MAX_STALENESS": "90s",
         "SAR_CACHE_TTL": "1m",
         "RECONCILE_INTERVAL": "20m",
@@ -142,6 +146,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.cluster.cache_secret_data is True
     assert settings.access.authorizer == "sar"
     assert settings.access.list_verb == "get"
+    assert settings.access.denied_as_empty is True
+    assert settings.http.unknown_parameters == "ignore"
     assert settings.access.rbac_max_staleness == timedelta(seconds=90)
     assert settings.access.sar_cache_ttl == timedelta(minutes=1)
 
@@ -197,6 +203,8 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("CACHE_SECRET_DATA", "some"),
         ("AUTHORIZER", "nobody"),
         ("LIST_VERB", "watch"),
+        ("DENIED_AS_EMPTY", "sometimes"),
+        ("UNKNOWN_PARAMETERS", "some"),
         ("RBAC_MAX_STALENESS", "5"),
         ("SAR_CACHE_TTL", "ten seconds"),
     ],

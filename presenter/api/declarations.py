@@ -26,6 +26,7 @@ import msgspec
 from presenter.errors import BadRequest
 
 T = TypeVar("T")
+Value = TypeVar("Value")
 
 MAX_TEXT = 256
 _LONGEST_SHOWN = 100
@@ -183,10 +184,12 @@ def timestamp(example: str) -> Kind[datetime]:
     return Kind(f"an RFC 3339 timestamp like {example}", {"type": "string", "format": "date-time"}, read)
 
 
-def label_set(*, longest: int) -> Kind[dict[str, str]]:
-    """Labels and their values, as a JSON object."""
+def label_set(*, longest: int) -> Kind[dict[str, str] | None]:
+    """Labels and their values, as a JSON object; null is none, since jq makes that of what was not given."""
 
-    def read(value: object, is_text: bool) -> dict[str, str]:
+    def read(value: object, is_text: bool) -> dict[str, str] | None:
+        if value is None or (is_text and value in _NULL):
+            return None
         if is_text and isinstance(value, str):
             if len(value) > longest:
                 raise ValueError
@@ -202,8 +205,9 @@ def label_set(*, longest: int) -> Kind[dict[str, str]]:
 
     return Kind(
         f"a JSON object of strings under non-empty keys, at most {longest} characters",
-        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
         read,
+        reads_null=True,
     )
 
 
@@ -220,8 +224,13 @@ def _text(value: object, longest: int, pattern: str | None = None) -> str:
 Declared = TypeVar("Declared")
 
 
-def read(declared: type[Declared], given: Mapping[str, object], *, in_query_string: bool) -> Declared:
-    """The values of what a class declares. Raises BadRequest naming the parameter, what came and what is allowed."""
+def read(
+    declared: type[Declared], given: Mapping[str, object], *, in_query_string: bool, lenient: bool = False
+) -> Declared:
+    """The values of what a class declares. Raises BadRequest naming the parameter, what came and what is allowed.
+
+    What it does not declare is refused, unless `lenient`.
+    """
     parameters = parameters_of(declared)
     values = {}
     for name, known in parameters.items():
@@ -234,13 +243,16 @@ def read(declared: type[Declared], given: Mapping[str, object], *, in_query_stri
             except ValueError as error:
                 raise BadRequest(f"{name} is {shown(given[name])}: allowed is {known.kind.allowed}") from error
     for name in given:
-        if name not in parameters:
+        if name not in parameters and not lenient:
             raise BadRequest(f"there is no parameter {shown(name)}: allowed are {', '.join(parameters)}")
     return declared(**values)
 
 
-def query_string_fields(query_string: bytes) -> dict[str, str]:
-    """What a query string has, by name. Raises BadRequest for what is given twice, or is not UTF-8."""
+def query_string_fields(query_string: bytes, *, lenient: bool = False) -> dict[str, str]:
+    """What a query string has, by name. Raises BadRequest for what is not UTF-8.
+
+    So does what is given twice, unless `lenient`: then the first counts.
+    """
     fields: dict[str, str] = {}
     for piece in filter(None, query_string.split(b"&")):
         raw_name, _, raw_value = piece.partition(b"=")
@@ -248,14 +260,15 @@ def query_string_fields(query_string: bytes) -> dict[str, str]:
             name, value = (unquote_to_bytes(raw.replace(b"+", b" ")).decode() for raw in (raw_name, raw_value))
         except UnicodeDecodeError as error:
             raise BadRequest(f"parameter {shown(raw_name.decode('latin-1'))} is not UTF-8") from error
-        if name in fields:
-            raise BadRequest(f"parameter {name} is given twice: {shown(fields[name])} and {shown(value)}")
-        fields[name] = value
+        _add(fields, name, value, lenient=lenient)
     return fields
 
 
-def body_fields(body: bytes) -> dict[str, object]:
-    """What a JSON body has, by name. Raises BadRequest when it is no JSON object."""
+def body_fields(body: bytes, declared: type[Any], *, lenient: bool = False) -> dict[str, object]:
+    """What a JSON body has, by name: of what a class declares, in any letter case, as Go reads it.
+
+    Raises BadRequest when it is no JSON object. What is given twice is treated as in `query_string_fields`.
+    """
     if not body.strip():
         raise BadRequest('the body is empty: send a JSON object like {"group": "apps", "namespace": "*"}')
     try:
@@ -264,7 +277,18 @@ def body_fields(body: bytes) -> dict[str, object]:
         raise BadRequest(f"the body is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadRequest(f"the body is {shown(fields)}: allowed is a JSON object with the parameters as its fields")
-    return fields
+    names = parameters_of(declared)
+    named: dict[str, object] = {}
+    for name, value in fields.items():
+        _add(named, folded if (folded := name.lower()) in names else name, value, lenient=lenient)
+    return named
+
+
+def _add(fields: dict[str, Value], name: str, value: Value, *, lenient: bool) -> None:
+    if name not in fields:
+        fields[name] = value
+    elif not lenient:
+        raise BadRequest(f"parameter {name} is given twice: {shown(fields[name])} and {shown(value)}")
 
 
 def decoded(json: str | bytes) -> Any:

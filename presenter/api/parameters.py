@@ -99,7 +99,7 @@ class ListParameters:
     )
     labels: Mapping[str, str] | None = parameter(
         label_set(longest=_LONGEST_LABELS),
-        "Labels the object must carry, all of them.",
+        "Labels the object must carry, all of them; `null`: any.",
         example={"krateo.io/portal-page": "compositions"},
         default=None,
     )
@@ -150,24 +150,28 @@ class ListParameters:
 
 
 @lru_cache(_REMEMBERED_QUERY_STRINGS)
-def parse_list_query(query_string: bytes) -> ListParameters:
+def parse_list_query(query_string: bytes, *, lenient: bool = False) -> ListParameters:
     """The parameters in a query string. A pure function of its bytes, so its answers are remembered.
 
+    `lenient` (UNKNOWN_PARAMETERS=ignore): unknown ones are ignored, and of repeated ones all but the first.
     Raises BadRequest naming the parameter, what came and what is allowed.
     """
     if len(query_string) > _LONGEST_QUERY_STRING:
         raise BadRequest(f"the query string has {len(query_string)} bytes: allowed are {_LONGEST_QUERY_STRING}")
-    return _see_that_they_agree(read(ListParameters, query_string_fields(query_string), in_query_string=True))
+    fields = query_string_fields(query_string, lenient=lenient)
+    return _see_that_they_agree(read(ListParameters, fields, in_query_string=True, lenient=lenient))
 
 
-def parse_list_body(body: bytes) -> ListParameters:
+def parse_list_body(body: bytes, *, lenient: bool = False) -> ListParameters:
     """The parameters in a JSON body. Raises BadRequest like `parse_list_query`."""
-    return _see_that_they_agree(read(ListParameters, body_fields(body), in_query_string=False))
+    fields = body_fields(body, ListParameters, lenient=lenient)
+    return _see_that_they_agree(read(ListParameters, fields, in_query_string=False, lenient=lenient))
 
 
-def parse_detail_query(query_string: bytes) -> DetailParameters:
+def parse_detail_query(query_string: bytes, *, lenient: bool = False) -> DetailParameters:
     """The parameters of a detail. Raises BadRequest like `parse_list_query`."""
-    return read(DetailParameters, query_string_fields(query_string), in_query_string=True)
+    fields = query_string_fields(query_string, lenient=lenient)
+    return read(DetailParameters, fields, in_query_string=True, lenient=lenient)
 
 
 def _see_that_they_agree(parameters: ListParameters) -> ListParameters:

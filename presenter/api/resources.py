@@ -58,6 +58,9 @@ class Resources:
         authorizer: Authorizer,
         cursors: CursorCodec,
         inflight: Inflight,
+        *,
+        lenient: bool = False,
+        denied_as_empty: bool = False,
     ) -> None:
         self._pool = pool
         self._catalog = catalog
@@ -66,6 +69,8 @@ class Resources:
         self._cursors = cursors
         self._inflight = inflight
         self._conversions = Conversions()
+        self._lenient = lenient
+        self._denied_as_empty = denied_as_empty
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -79,7 +84,7 @@ class Resources:
     async def list_resources(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One page of the objects that match all filters and that the caller may see."""
         identity = await self._identity(scope)
-        parameters = parse_list_query(scope["query_string"])
+        parameters = parse_list_query(scope["query_string"], lenient=self._lenient)
         compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
             response = await self._page(identity, parameters, share, compress=compress)
@@ -90,7 +95,7 @@ class Resources:
         identity = await self._identity(scope)
         if scope["query_string"]:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
-        parameters = parse_list_body(await _body(scope, receive))
+        parameters = parse_list_body(await _body(scope, receive), lenient=self._lenient)
         compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
             response = await self._page(identity, parameters, share, compress=compress)
@@ -99,7 +104,7 @@ class Resources:
     async def get_resource(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One object, by its `global_uid`."""
         identity = await self._identity(scope)
-        parameters = parse_detail_query(scope["query_string"])
+        parameters = parse_detail_query(scope["query_string"], lenient=self._lenient)
         compress = _wants_gzip(scope)
         async with self._inflight.admitted(scope) as share:
             uid = scope["path_params"]["global_uid"]
@@ -136,13 +141,16 @@ class Resources:
             name=parameters.name,
         )
         query, filters = page_query(self._cursors, parameters, selection, scope)
+        denial = None
         if selection.types and not query.ranges:
-            raise next(iter(undecided.values()), forbidden(identity, parameters, selection))
+            denial = next(iter(undecided.values()), forbidden(identity, parameters, selection))
+            if undecided or not self._denied_as_empty:
+                raise denial
         types, left_out = answering(catalog, [catalog.by_id[scanned.type_id] for scanned in query.ranges], undecided)
         if left_out:
             ids = {cached.id for cached in types}
             query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
-        warnings = selection.warnings + left_out
+        warnings = selection.warnings + left_out + (() if denial is None else (denial.message,))
         version = await self._version(catalog, types, parameters.version)
         page = await read_items(self._pool, query, share, inflate=not compress or version is not None)
         observation.begin("serialise")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from presenter.cache.pool import Address
+from presenter.config import AccessSettings
 from presenter.resource import ResourceType
 from tests.access_control.world import NODES, PANELS, PODS, ROLES, SECRETS, WIDGETS, Source, caller, thing, until
-from tests.api.service import Reply, Service
+from tests.api.service import Reply, Service, serving
 from tests.rbac.objects import cluster_role, cluster_role_binding, ref, role, role_binding, rule, user
 
 IN_PROD: dict[str, Any] = {"group": WIDGETS, "resource": "panels", "namespace": "prod"}
@@ -70,6 +72,21 @@ async def test_denied_and_absent_namespaces_look_the_same(source: Source, servic
         assert denied.code == absent.code == 403
         assert absent.body == denied.body.replace(b'\\"prod\\"', b'\\"gone\\"')
         assert told(absent) == told(denied)
+
+
+async def test_what_is_denied_may_be_empty_instead(source: Source, service: Service, database: Address) -> None:
+    await let(source, service, "dev", rule("list", "panels", WIDGETS))
+    async with serving(database, access=AccessSettings(DENIED_AS_EMPTY=True)) as lenient:
+        asker = caller(lenient, "alice")
+        for asked in (IN_PROD, {**IN_PROD, "namespace": "gone"}, {**CORE, "resource": "nodes"}, CORE):
+            refusal = (await service.page(**asked)).failure(403)
+            for reply in (await asker.page(**asked), await asker.post(asked)):
+                assert reply.json == {"count": 0, "items": [], "warnings": [refusal]}
+                assert reply.headers["Warning"].startswith("299 - ")
+        assert len((await asker.page(**EVERYWHERE)).items) == 3
+        stranger = caller(lenient, "bob")
+        assert (await stranger.page(**EVERYWHERE)).items == []
+        assert (await stranger.page(**EVERYWHERE, version="v9")).code == 404, "which is no matter of rights"
 
 
 async def test_all_namespaces_are_those_one_may_see(source: Source, service: Service) -> None:

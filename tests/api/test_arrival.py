@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
 from presenter.api.declarations import parameters_of
 from presenter.api.parameters import ListParameters
+from presenter.cache.pool import Address
+from presenter.config import AccessSettings
+from tests.api.service import serving
 from tests.api.world import LABELS, PAGE, TIER, WIDGETS, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,6 +36,48 @@ async def test_labels_arrive_as_jq_leaves_them(world: World, labels: str) -> Non
     expected = world.expected(group=WIDGETS, resource="panels", namespace="*", labels=LABELS[2])
     assert expected
     assert {item["global_uid"] for item in answer.items} == expected
+
+
+@pytest.mark.parametrize("labels", ["labels=null", "labels=NULL", "labels="])
+async def test_labels_that_jq_has_none_of_are_any(world: World, labels: str) -> None:
+    answer = await world.service.query(f"{PANELS}&{labels}&limit=5000")
+    assert {item["global_uid"] for item in answer.items} == world.expected(
+        group=WIDGETS, resource="panels", namespace="*"
+    )
+    assert (await world.service.post({"group": WIDGETS, "namespace": "*", "labels": None})).items
+
+
+@pytest.mark.parametrize("plus", ["+", "%2B", " ", "%20"])
+async def test_the_plus_of_a_time_may_be_anything_that_becomes_of_one(world: World, plus: str) -> None:
+    later = await world.service.query(f"{PANELS}&since=2999-01-01T00:00:00{plus}02:00")
+    assert later.items == []
+    earlier = await world.service.query(f"{PANELS}&since=2001-01-01T00:00:00{plus}02:00&limit=5000")
+    assert {item["global_uid"] for item in earlier.items} == world.expected(
+        group=WIDGETS, resource="panels", namespace="*"
+    )
+
+
+async def test_the_fields_of_a_body_may_be_in_any_letter_case(world: World) -> None:
+    usual = await world.service.post({"group": WIDGETS, "namespace": "*", "sort_by": "name", "limit": 3})
+    assert len(usual.items) == 3
+    as_go_has_it = {"Group": WIDGETS, "NAMESPACE": "*", "Sort_By": "name", "Limit": 3}
+    assert (await world.service.post(as_go_has_it)).body == usual.body
+
+
+async def test_what_is_unknown_or_repeated_may_be_ignored(shared_database: Address, world: World) -> None:
+    forever = AccessSettings(RBAC_MAX_STALENESS=timedelta(days=1))
+    async with serving(shared_database, access=forever, UNKNOWN_PARAMETERS="ignore") as lenient:
+        usual = await world.service.query(f"{PANELS}&limit=3")
+        assert (await lenient.query(f"extras=&{PANELS}&page=1&limit=3&limit=x&extras={{}}")).json == usual.json
+        assert (
+            await lenient.post(
+                {"group": WIDGETS, "resource": "panels", "namespace": "*", "limit": 3, "LIMIT": 7, "extras": {}}
+            )
+        ).json == usual.json
+        uid = usual.items[0]["global_uid"]
+        assert (await lenient.get(f"/resources/{uid}?verbose=1&raw=true&raw=false")).items[0]["raw"]
+        message = (await lenient.query(f"{PANELS}&limit=x&limit=3")).failure(400)
+        assert message.startswith("limit is 'x': ")
 
 
 @pytest.mark.parametrize("limit", ["&limit=null", "&limit=NULL", "&limit=5000"])

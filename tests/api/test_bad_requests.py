@@ -76,7 +76,7 @@ ONLY_IN_A_QUERY_STRING = [
     ("limit", "9" * 40),
     ("labels", "a=b"),
     ("labels", "[]"),
-    ("labels", "null"),
+    ("labels", "Null"),
     ("labels", '"a"'),
     ("labels", '["a"]'),
     ("labels", '{"a":1}'),
@@ -138,7 +138,7 @@ async def test_a_malformed_field(world: World, name: str, value: object) -> None
     assert_explains(await world.service.post({"group": WIDGETS} | {name: value}), name, value)
 
 
-@pytest.mark.parametrize("name", ["page", "Limit", "limit[]", "offset", "", "orderBy", "labelSelector"])
+@pytest.mark.parametrize("name", ["page", "limit_", "limit[]", "offset", "", "orderBy", "labelSelector"])
 @pytest.mark.parametrize("value", ["1", ""])
 async def test_an_unknown_parameter(world: World, name: str, value: str) -> None:
     for answer in (
@@ -171,6 +171,13 @@ async def test_name_and_name_contains_exclude_each_other(world: World) -> None:
 async def test_a_parameter_that_is_given_twice(world: World) -> None:
     answer = await world.service.query(f"group={WIDGETS}&limit=1&limit=2")
     assert answer.failure(400) == "parameter limit is given twice: '1' and '2'"
+    answer = await world.service.post({"group": WIDGETS, "limit": 1, "Limit": 2})
+    assert answer.failure(400) == "parameter limit is given twice: 1 and 2"
+
+
+async def test_letter_case_counts_in_a_query_string(world: World) -> None:
+    message = (await world.service.query(f"group={WIDGETS}&Limit=1")).failure(400)
+    assert message.startswith("there is no parameter 'Limit': allowed are group, ")
 
 
 @pytest.mark.parametrize("piece", ["name=%ff", "name=%c3", "name=%ed%a0%80", "%fe=a"])

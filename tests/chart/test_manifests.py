@@ -195,6 +195,8 @@ def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: H
         ("DB_PARAMS", ["sslmode=require", "a=b&c=", ""], ["sslmode", "a=b&c"]),
         ("DEBUG", [True, "false"], ["maybe", 7]),
         ("LIST_VERB", ["get"], ["watch"]),
+        ("DENIED_AS_EMPTY", [True, "false"], ["sometimes"]),
+        ("UNKNOWN_PARAMETERS", ["refuse", "ignore"], ["some"]),
     ],
 )
 def test_config_takes_what_the_service_takes(variable: str, good: list[Any], bad: list[Any]) -> None:

@@ -283,6 +283,16 @@ async def test_cursors_are_good_for_who_has_the_key(system: System) -> None:
 # -- who may see what ------------------------------------------------------------------------------------------------
 
 
+@shows("DENIED_AS_EMPTY", "UNKNOWN_PARAMETERS")
+async def test_what_the_go_service_does_not_refuse_need_not_be_refused(system: System) -> None:
+    service = await (await system.start(DENIED_AS_EMPTY="true", UNKNOWN_PARAMETERS="ignore")).ready()
+    denied = await _list(service, "nobody", extras="{}")
+    assert (denied.status, denied.json["count"], denied.json["items"]) == (200, 0, [])
+    usual = await system.start("serve")
+    assert (await _list(usual, "nobody")).status == 403
+    assert (await _list(usual, "tester", extras="{}")).status == 400
+
+
 @shows("LIST_VERB", "RBAC_MAX_STALENESS")
 async def test_access_is_decided_by_the_rules_that_are_cached(system: System) -> None:
     _let(system, "bob", "get")
@@ -330,11 +340,11 @@ def _let(system: System, user_name: str, verb: str) -> None:
     system.sandbox.cluster.create(role_binding("team-atlas", user_name, ref("Role", user_name), user(user_name)))
 
 
-async def _list(service: Service, user_name: str) -> Reply:
+async def _list(service: Service, user_name: str, **more: str) -> Reply:
     """The answer to somebody who asks for the panels of the team."""
     groups = ["system:masters"] if user_name == "tester" else []
     asking = replace(service, token=sign(KEY.encode(), user_name, groups, timedelta(hours=1)))
-    return await asking.get("/resources", group=WIDGETS, resource="panels", namespace="team-atlas")
+    return await asking.get("/resources", group=WIDGETS, resource="panels", namespace="team-atlas", **more)
 
 
 def _reviews(system: System) -> int:
