@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
+from unittest.mock import patch
 
 from presenter.cache.pool import Address
 from presenter.commands.embedded import EmbeddedPostgres
@@ -61,10 +64,10 @@ class Postgres:
 
 
 @contextmanager
-def postgres_embedded() -> Iterator[Postgres]:
-    """The server that ships with the `demo` extra."""
+def postgres_embedded(variables: Mapping[str, str] = MappingProxyType({})) -> Iterator[Postgres]:
+    """The server that ships with the `demo` extra; it runs with further environment variables."""
     with tempfile.TemporaryDirectory(prefix="presenter-test-", ignore_cleanup_errors=True) as directory:
-        with asyncio.Runner() as runner:
+        with asyncio.Runner() as runner, patch.dict(os.environ, variables):
             embedded = runner.run(EmbeddedPostgres.start(Path(directory) / "postgresql"))
         server = Postgres(embedded.address())
         server.execute(*(f"ALTER SYSTEM SET {setting}" for setting in FAST), "SELECT pg_reload_conf()")

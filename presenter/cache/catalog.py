@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, get_args
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 STALLED_AFTER = timedelta(minutes=3)
 """Twice the silence after which a reflector closes a connection: then nobody watches any more."""
 
+Moment = tuple[int | None, str]
+"""That at which the watch of a type (by its id) and namespace was complete; without a type, at which a lease ends."""
+
 Stamp = tuple[tuple[str, int, int, int], ...]
 """A version of a type's rows: by namespace the revision, events and lists of its watch. It changes when they do."""
 
@@ -39,9 +42,10 @@ log = structlog.get_logger(__name__)
 # many of them where many types are restricted to many namespaces, and to decode them so takes a tenth of the time.
 _CATALOG = """
 SELECT v.version_num, c.name AS cluster, c.watch, c.discovered_at IS NOT NULL AS discovered,
-    c.completed_at IS NOT NULL AS completed, l.holder, l.epoch, l.expires_at - clock_timestamp() AS expires_in,
+    c.completed_at IS NOT NULL AS completed, l.holder, l.epoch, l.expires_at - time.now AS expires_in,
+    extract(epoch FROM time.now)::float8 AS now, extract(epoch FROM l.expires_at)::float8 AS expires_at,
     t.id, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions, w.watches, w.unknown
-FROM alembic_version v
+FROM alembic_version v CROSS JOIN (SELECT clock_timestamp()) AS time (now)
 LEFT JOIN clusters c ON true
 LEFT JOIN leases l ON l.cluster = c.name
 LEFT JOIN resource_types t ON t.cluster = c.name
@@ -50,10 +54,10 @@ LEFT JOIN LATERAL (
         namespace,
         CASE WHEN state <> ALL ($1) THEN 'unknown' WHEN state = 'live' AND lag > $2 THEN 'stalled' ELSE state END,
         error, synced_at, checkpoint, CASE WHEN lag < 0 THEN 0 ELSE lag END, revision,
-        objects, events, lists, repairs, sanitised
+        objects, events, lists, repairs, sanitised, extract(epoch FROM last_event_at)::float8
     ) ORDER BY namespace)::text AS watches
     FROM (
-        SELECT *, extract(epoch FROM clock_timestamp() - last_event_at)::float8 AS lag FROM watches WHERE type_id = t.id
+        SELECT *, extract(epoch FROM time.now - last_event_at)::float8 AS lag FROM watches WHERE type_id = t.id
     ) AS watch
 ) AS w ON true
 ORDER BY c.name, t.api_group, t.resource
@@ -67,6 +71,7 @@ class Leadership:
     holder: str
     epoch: int
     expires_in: timedelta
+    expires_at: float
 
     @property
     def held(self) -> bool:
@@ -96,7 +101,8 @@ class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
     `lag_seconds`: the time since its rows were last known to be complete, None for never. `revision`: that of the last
     change of its rows. `objects`: how many are cached; of all time are the `events` that were applied, the `lists` that
     were completed, the `repairs` of what differed without an event, and the objects that were `sanitised` because
-    PostgreSQL cannot store them as they are.
+    PostgreSQL cannot store them as they are. `complete_at`: what the lag is counted from, in seconds of the database's
+    clock.
     """
 
     namespace: str
@@ -111,6 +117,7 @@ class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
     lists: int = 0
     repairs: int = 0
     sanitised: int = 0
+    complete_at: float | None = None
 
     @property
     def synced(self) -> bool:
@@ -126,6 +133,13 @@ class WatchStatus(msgspec.Struct, frozen=True, array_like=True):
     def lag(self) -> timedelta:
         """The time since its rows were last known to be complete; `timedelta.max` for never."""
         return timedelta.max if self.lag_seconds is None else timedelta(seconds=self.lag_seconds)
+
+    def aged(self, lag: float) -> WatchStatus:
+        """The same with another lag."""
+        state: State = self.state
+        if state in ("live", "stalled"):
+            state = "stalled" if lag > STALLED_AFTER.total_seconds() else "live"
+        return msgspec.structs.replace(self, lag_seconds=max(0.0, lag), state=state)
 
     @property
     def severity(self) -> int:
@@ -217,7 +231,7 @@ class Catalog:
     """A snapshot of what is cached.
 
     `unwatched` are types that WATCH selects and that cannot be watched; `undiscovered` are, by cluster, the API groups
-    whose types are not known, since their servers do not answer.
+    whose types are not known, since their servers do not answer. `now` is what the database's clock said, in seconds.
     """
 
     def __init__(
@@ -226,11 +240,13 @@ class Catalog:
         types: tuple[CachedType, ...],
         unwatched: tuple[CachedType, ...] = (),
         undiscovered: frozenset[tuple[str, str]] = frozenset(),
+        now: float = 0.0,
     ) -> None:
         self.clusters = clusters
         self.types = types
         self.unwatched = unwatched
         self.undiscovered = undiscovered
+        self.now = now
         self.by_id = {cached.id: cached for cached in types}
         self.by_cluster = {cluster.name: cluster for cluster in clusters}
         self._of_group: dict[tuple[str, str], list[CachedType]] = {}
@@ -268,6 +284,35 @@ class Catalog:
         watches = [(cached, watch) for cached in self.types for watch in cached.watches]
         return sorted(watches, key=lambda each: (each[1].synced, -each[1].severity))
 
+    def moments(self) -> Mapping[Moment, float]:
+        """What is told by the database's clock, and when that was, in seconds."""
+        ends = {(None, each.name): each.lease.expires_at for each in self.clusters if each.lease is not None}
+        watches = ((cached.id, watch) for cached in self.types for watch in cached.watches)
+        return ends | {
+            (id, watch.namespace): watch.complete_at for id, watch in watches if watch.complete_at is not None
+        }
+
+    def without(self, jumped: Mapping[Moment, float]) -> Catalog:
+        """The same, where the database's clock was set forward by so many seconds since these moments."""
+        if not jumped:
+            return self
+        return Catalog(
+            tuple(_cluster_without(jumped.get((None, cluster.name), 0.0), cluster) for cluster in self.clusters),
+            tuple(self._type_without(jumped, cached) for cached in self.types),
+            self.unwatched,
+            self.undiscovered,
+            self.now,
+        )
+
+    def _type_without(self, jumped: Mapping[Moment, float], cached: CachedType) -> CachedType:
+        watches = [
+            watch.aged(self.now - watch.complete_at - jumped[moment])
+            if watch.complete_at is not None and (moment := (cached.id, watch.namespace)) in jumped
+            else watch
+            for watch in cached.watches
+        ]
+        return replace(cached, watches=tuple(watches))
+
     def of_group(self, cluster: str, group: str) -> Sequence[CachedType]:
         """The types of an API group in a cluster."""
         return self._of_group.get((cluster, group), ())
@@ -301,6 +346,7 @@ async def read_catalog(pool: Pool) -> Catalog:
         tuple(cached for cached in types if cached.watches),
         tuple(cached for cached in types if not cached.watches and cached.type.resource != ANY_RESOURCE),
         frozenset((cached.cluster, cached.type.group) for cached in types if cached.type.resource == ANY_RESOURCE),
+        rows[0]["now"],
     )
 
 
@@ -311,8 +357,17 @@ def _cluster(row: asyncpg.Record) -> Cluster:
     return Cluster(row["cluster"], patterns, row["discovered"], row["completed"], _leadership(row))
 
 
+def _cluster_without(jumped: float, cluster: Cluster) -> Cluster:
+    if cluster.lease is None:
+        return cluster
+    expires_in = cluster.lease.expires_in + timedelta(seconds=jumped)
+    return replace(cluster, lease=replace(cluster.lease, expires_in=expires_in))
+
+
 def _leadership(row: asyncpg.Record) -> Leadership | None:
-    return None if row["holder"] is None else Leadership(row["holder"], row["epoch"], row["expires_in"])
+    return (
+        None if row["holder"] is None else Leadership(row["holder"], row["epoch"], row["expires_in"], row["expires_at"])
+    )
 
 
 def _type(row: asyncpg.Record) -> CachedType:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from presenter.cache.catalog import Catalog, read_catalog
+from presenter.cache.catalog import Catalog, Moment, read_catalog
+from presenter.cache.clock import Ages, Reading
 from presenter.cache.writes import CATALOG_CHANNEL
 from presenter.errors import DatabaseUnavailable, PresenterError, Unavailable
 
@@ -47,6 +48,7 @@ class CatalogReader:
         self._announced = asyncio.Event()
         self._reading: asyncio.Task[Catalog] | None = None
         self._refused: list[str] = []
+        self._ages: Ages[Moment] = Ages()
 
     async def current(self) -> Catalog:
         """The catalog as it was at most `max_age` seconds ago, or is when a reading ends that has begun already.
@@ -106,8 +108,10 @@ class CatalogReader:
         except PresenterError as error:
             self._failure = error
             raise
-        self._catalog, self._failure = catalog, None
         self._read_at = time.monotonic()
+        reading = Reading.between(began, self._read_at, catalog.now)
+        catalog = catalog.without(self._ages.jumped(reading, catalog.moments))
+        self._catalog, self._failure = catalog, None
         self._took = self._read_at - began
         # What was announced meanwhile may not be in it: so it is for those who wait, and stale for all later ones.
         self._fresh_since = self._read_at if announcements == self._announcements else -math.inf
