@@ -100,6 +100,7 @@ def test_every_command_explains_itself(presenter: Presenter, command: str) -> No
         ("status", ["--watch", "--json"]),
         ("migrate", ["--reader"]),
         ("forget", []),
+        ("migrate-values", []),
         ("demo", ["--port", "--objects", "--data-dir", "--kubeconfig"]),
         ("sandbox", ["--port", "--load", "--objects", "--kubeconfig-out"]),
     ],

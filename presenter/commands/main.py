@@ -17,6 +17,7 @@ COMMANDS = {
     "watch": "Watch the cluster into the database, without serving it.",
     "serve": "Serve what is in the database, without watching: needs no cluster.",
     "migrate": "Bring the database's schema to the one this version works with.",
+    "migrate-values": "Print the Helm values of the Go services as values of this chart, and name what is left.",
     "token": "Print a token (JWT) signed with SIGN_KEY, to try the service with.",
     "can-i": "Tell whether a user may see something, by the RBAC rules in the database, and which binding grants it.",
     "explain": "Tell how a page is read: which indexes are scanned, how far, and why; and the statements.",
