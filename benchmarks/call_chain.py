@@ -32,6 +32,8 @@ from presenter.access.authorizer import RbacAuthorizer
 from presenter.access.identity import Authenticator, sign
 from presenter.access.rules import RulesOfClusters
 from presenter.api.application import Application
+from presenter.api.entity_tags import EntityTags
+from presenter.api.hot_pages import HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.resources import Resources
 from presenter.cache.budget import Documents
@@ -176,6 +178,8 @@ async def measure() -> dict[str, Chain]:
                 authenticator=Authenticator.of(AuthSettings(SIGN_KEY=SecretStr(_KEY.decode()))),
                 authorizer=RbacAuthorizer(catalog, RulesOfClusters(population.pool, timedelta(hours=1))),
                 cursors=CursorCodec(_KEY),
+                tags=EntityTags(_KEY),
+                hot_pages=HotPages(0),
                 inflight=Inflight(1, Memory(2**30, 2**30)),
             )
             application = Application(resources.routes, Observer(CollectorRegistry()))

@@ -31,8 +31,11 @@ from prometheus_client import (
 from presenter.access.authorizer import Authorizer, RbacAuthorizer
 from presenter.access.metrics import OF_RBAC, OF_REVIEWS
 from presenter.api.application import Application
+from presenter.api.entity_tags import EntityTags
 from presenter.api.health import Health
+from presenter.api.hot_pages import HotPages
 from presenter.api.inflight import Inflight
+from presenter.api.metrics import OF_HOT_PAGES
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
@@ -231,15 +234,18 @@ async def _cluster(settings: ClusterSettings) -> AsyncIterator[tuple[KubeClient,
 # -- serving ---------------------------------------------------------------------------------------------------------
 
 
-def _keys(settings: AuthSettings) -> tuple[Authenticator, CursorCodec]:
-    """What verifies tokens, and what signs cursors. Raises ConfigError when the settings have no keys for them."""
+def _keys(settings: AuthSettings) -> tuple[Authenticator, CursorCodec, EntityTags]:
+    """What verifies tokens, signs cursors, and makes entity tags.
+
+    Raises ConfigError when the settings have no keys for them.
+    """
     from presenter.access.identity import Authenticator
 
     authenticator = Authenticator.of(settings)
-    cursors = CursorCodec(settings.require_cursor_key())
+    secret = settings.require_cursor_key()
     if settings.token_key is not None and (size := len(settings.require_sign_key())) < SHORTEST_SAFE_KEY:
         log.warning("SIGN_KEY is short: tokens can be forged by trying keys", bytes=size)
-    return authenticator, cursors
+    return authenticator, CursorCodec(secret), EntityTags(secret)
 
 
 @asynccontextmanager
@@ -247,6 +253,7 @@ async def _serving(
     settings: Settings,
     authenticator: Authenticator,
     cursors: CursorCodec,
+    tags: EntityTags,
     address: Address,
     catalog: CatalogReader,
     registry: CollectorRegistry,
@@ -254,7 +261,7 @@ async def _serving(
     """The endpoints of `/resources`, and the pool on which they read pages."""
     from presenter.api.resources import Resources
 
-    for metric in OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS:
+    for metric in (*OF_HOT_PAGES, *(OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS)):
         registry.register(metric)
     size, at_start = settings.database.pool.most, settings.database.pool.at_start
     async with (
@@ -269,6 +276,8 @@ async def _serving(
             authenticator=authenticator,
             authorizer=authorizer,
             cursors=cursors,
+            tags=tags,
+            hot_pages=HotPages(settings.http.page_cache_bytes),
             inflight=Inflight(settings.http.max_inflight, memory),
             lenient=settings.http.unknown_parameters == "ignore",
             denied_as_empty=settings.access.denied_as_empty,

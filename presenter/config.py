@@ -135,6 +135,13 @@ class HttpSettings(_Group):
         description="what becomes of parameters that are unknown or repeated: a 400 that names them, or, as in the Go "
         "service, nothing, and the first counts",
     )
+    page_cache_bytes: Bytes = Field(
+        ByteSize(32 * 2**20),
+        alias="PAGE_CACHE_BYTES",
+        ge=0,
+        description="how many bytes of pages each process keeps, as they went out, until something in them changes; "
+        "0: none",
+    )
     max_connections: int = Field(
         1024,
         alias="MAX_CONNECTIONS",

@@ -19,6 +19,11 @@ class LruCache(Generic[_Key, _Value]):
         self._weigh = weigh
         self._weight = 0
 
+    @property
+    def weight(self) -> int:
+        """What all of them weigh together."""
+        return self._weight
+
     def get(self, key: _Key) -> _Value | None:
         """The value, which now is the one used last."""
         value = self._values.get(key)

@@ -20,4 +20,6 @@ What `/resources` is made of:
     answers         rows as items, in JSON; `freshness`, how old they may be, as headers
     parts           answers that are made and sent part by part, whose memory is given back meanwhile
     encodings       whether an answer goes out compressed
+    entity_tags     what tells that the caller has an answer already
+    hot_pages       pages as they went out, which are sent again while nothing changes
 """

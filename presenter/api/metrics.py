@@ -1,4 +1,7 @@
-"""What the cache measures, for Prometheus: it stands in the catalog, so that all replicas tell the same."""
+"""What the cache measures, for Prometheus: it stands in the catalog, so that all replicas tell the same.
+
+And what this process measures of the pages that it keeps.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,25 @@ from collections.abc import Iterator
 from functools import cache
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from presenter import __version__
 from presenter.cache.catalog import Catalog
 from presenter.resource import RBAC_GROUP, State
+
+PAGE_CACHE_BYTES = Gauge(
+    "presenter_page_cache_bytes",
+    "Bytes of pages that are kept as they went out.",
+    registry=None,
+    multiprocess_mode="livesum",
+)
+PAGE_CACHE_HITS = Counter("presenter_page_cache_hits", "Pages that were answered as they were kept.", registry=None)
+PAGE_CACHE_MISSES = Counter(
+    "presenter_page_cache_misses", "Pages that were read, as they were not kept or had changed.", registry=None
+)
+OF_HOT_PAGES = (PAGE_CACHE_BYTES, PAGE_CACHE_HITS, PAGE_CACHE_MISSES)
 
 
 def cache_metrics(catalog: Catalog | None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -69,6 +69,24 @@ _HEADERS = {
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
+}
+
+_TAG = {
+    "ETag": {
+        "description": "Send it as `If-None-Match` to be told (304) that the answer is still the same. Absent where a "
+        "page ended early for the weight of its objects.",
+        "schema": {"type": "string", "pattern": '^(W/)?"[A-Za-z0-9_-]+"$'},
+        "example": '"9WcG5ZqVv0oMfZ0mJg0bYA"',
+    },
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of the answer that the caller has, or several. Allowed: as in RFC 9110; what is "
+    "malformed counts for nothing.",
+    "schema": {"type": "string"},
+    "example": '"9WcG5ZqVv0oMfZ0mJg0bYA"',
 }
 
 _FAILURES = {
@@ -166,9 +184,18 @@ def _body_of(declared: type[Any], example: Mapping[str, Any]) -> dict[str, Any]:
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
-def _resources(summary: str, success: str, *failures: int, **more: Any) -> dict[str, Any]:
+def _resources(
+    summary: str, success: str, *failures: int, parameters: Sequence[Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """What has parameters has a tag, too; what has a body has none."""
+    headers, unchanged = _HEADERS, {}
+    if parameters is not None:
+        headers = {**_HEADERS, **_TAG}
+        more["parameters"] = [*parameters, _IF_NONE_MATCH]
+        unchanged = {"304": {"description": "The caller has the answer (`If-None-Match`).", "headers": headers}}
     responses = {
-        "200": {"description": success, "headers": _HEADERS, "content": _reference("ResourcePage")},
+        "200": {"description": success, "headers": headers, "content": _reference("ResourcePage")},
+        **unchanged,
         **{str(code): {"description": _FAILURES[code], "content": _reference("Status")} for code in failures},
     }
     return {"tags": ["resources"], "summary": summary, "security": [{"token": []}], "responses": responses, **more}

@@ -23,6 +23,8 @@ class Parts(Response):
         self.background = None
         self._first = next(parts)
         self._next = next(parts, None)
+        self.whole = self._first.body if self._next is None else None
+        """Its body, where that is one part."""
         self.raw_headers = [(b"content-type", b"application/json")]
         self.raw_headers += [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()]
         if self._next is None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import assert_never
+from functools import partial
+from typing import NamedTuple, assert_never
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
-from presenter.api.answers import Gzip, Plain, answer
+from presenter.api.answers import Gzip, Part, Plain, answer
 from presenter.api.encodings import ACCEPT_ENCODING, wants_gzip
+from presenter.api.entity_tags import EntityTags, named
 from presenter.api.freshness import freshness
+from presenter.api.hot_pages import HotPage, HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.parameters import (
     DetailParameters,
@@ -38,7 +42,8 @@ from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Share
 from presenter.cache.pages import read_items, read_objects
 from presenter.cache.pool import Pool
-from presenter.cache.query import Filters, Position, Query, Sort
+from presenter.cache.query import Filters, Position, Query, Row, Sort
+from presenter.cache.revisions import RevisionReader
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
 from presenter.http.connection import REFUSED
@@ -57,6 +62,8 @@ class Resources:
         authenticator: Authenticator,
         authorizer: Authorizer,
         cursors: CursorCodec,
+        tags: EntityTags,
+        hot_pages: HotPages,
         inflight: Inflight,
         *,
         lenient: bool = False,
@@ -67,6 +74,9 @@ class Resources:
         self._authenticator = authenticator
         self._authorizer = authorizer
         self._cursors = cursors
+        self._tags = tags
+        self._revisions = RevisionReader(pool)
+        self._hot_pages = hot_pages
         self._inflight = inflight
         self._conversions = Conversions()
         self._lenient = lenient
@@ -85,42 +95,44 @@ class Resources:
         """One page of the objects that match all filters and that the caller may see."""
         identity = await self._identity(scope)
         parameters = parse_list_query(scope["query_string"], lenient=self._lenient)
-        compress = _wants_gzip(scope)
-        async with self._inflight.admitted(scope) as share:
-            response = await self._page(identity, parameters, share, compress=compress)
-            await response(scope, receive, send)
+        known = _fields(scope, b"if-none-match")
+        await self._answer(scope, receive, send, partial(self._page, identity, parameters, known))
 
     async def list_resources_by_body(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """The same, with the parameters as a JSON body."""
         identity = await self._identity(scope)
         if scope["query_string"]:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
-        parameters = parse_list_body(await _body(scope, receive), lenient=self._lenient)
-        compress = _wants_gzip(scope)
-        async with self._inflight.admitted(scope) as share:
-            response = await self._page(identity, parameters, share, compress=compress)
-            await response(scope, receive, send)
+        parameters = parse_list_body(await _received(scope, receive), lenient=self._lenient)
+        # What POST answers is no representation of `/resources`: it has no tag, and no condition is on it.
+        await self._answer(scope, receive, send, partial(self._page, identity, parameters, None))
 
     async def get_resource(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One object, by its `global_uid`."""
         identity = await self._identity(scope)
         parameters = parse_detail_query(scope["query_string"], lenient=self._lenient)
-        compress = _wants_gzip(scope)
+        known = _fields(scope, b"if-none-match")
+        uid = scope["path_params"]["global_uid"]
+        await self._answer(scope, receive, send, partial(self._object, identity, uid, parameters, known))
+
+    async def _answer(
+        self, scope: ASGIScope, receive: Receive, send: Send, answer: Callable[..., Awaitable[ASGIApp]]
+    ) -> None:
+        compress = wants_gzip(_fields(scope, b"accept-encoding"))
         async with self._inflight.admitted(scope) as share:
-            uid = scope["path_params"]["global_uid"]
-            response = await self._object(identity, uid, parameters, share, compress=compress)
+            response = await answer(share, compress=compress)
             await response(scope, receive, send)
 
     async def _identity(self, scope: ASGIScope) -> Identity:
         observation = observed()
         observation.begin("auth")
-        headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
-        identity = await self._authenticator.authenticate(headers)
+        identity = await self._authenticator.authenticate(_fields(scope, b"authorization"))
         observation.user = identity.username
         observation.begin(None)
         return identity
 
-    async def _page(self, identity: Identity, parameters: ListParameters, share: Share, *, compress: bool) -> ASGIApp:
+    async def _asked(self, identity: Identity, parameters: ListParameters) -> _Asked:
+        """What a caller asks for and may see. Raises whatever stands in the way of an answer but the database."""
         observation = observed()
         observation.type = f"{parameters.resource or '*'}.{parameters.group}".rstrip(".")
         observation.begin("scope")
@@ -152,15 +164,48 @@ class Resources:
             query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
         warnings = selection.warnings + left_out + (() if denial is None else (denial.message,))
         version = await self._version(catalog, types, parameters.version)
-        page = await read_items(self._pool, query, share, inflate=not compress or version is not None)
+        return _Asked(catalog, query, filters, types, warnings, version)
+
+    async def _page(
+        self,
+        identity: Identity,
+        parameters: ListParameters,
+        known: Sequence[str] | None,
+        share: Share,
+        *,
+        compress: bool,
+    ) -> ASGIApp:
+        """`known` are the tags of what the caller has; None: there are none, as what is answered has no tag."""
+        asked = await self._asked(identity, parameters)
+        query, has_tag = asked.query, known is not None
+        headers = _headers(asked.catalog, query.ranges, asked.warnings)
+        key = self._tags.digest(*asked.decisive, compress)
+        hot = self._hot_pages.get(key)
+        if known or (hot is not None and hot.steady):
+            revisions = await self._revisions.current(scanned.type_id for scanned in query.ranges)
+            if known and (tag := named(known, self._tags.tag(key, revisions))):
+                return _not_modified(headers, tag)
+            if hot is not None and hot.revisions == revisions:
+                self._hot_pages.count_hit()
+                observed().rows = hot.rows
+                await share.hold(len(hot.body))  # however slowly it is taken, and whether it is forgotten meanwhile
+                sent = _of_body(headers, hot.tag if has_tag else None, compress=compress)
+                return Parts(iter([Part(hot.body, 0)]), sent, share)
+
+        page = await read_items(self._pool, query, share, inflate=not compress or asked.version is not None)
+        observation = observed()
         observation.begin("serialise")
-        observation.rows = len(page.rows)
-        headers = freshness(catalog, query.ranges)
-        if warnings:
-            headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
-        cursor = _cursor(self._cursors, query, filters, page.next)
-        parts = answer(_body_of(headers, compress), page.rows, catalog.by_id, cursor, warnings, version)
-        return Parts(parts, headers, share)
+        observation.rows = rows = len(page.rows)
+        # A page that was cut may be longer another time, and what has no piece yet is written otherwise then.
+        is_settled = not (query.items and any(isinstance(row, Row) for row in page.rows))
+        read_tag = None if page.is_cut else self._tags.tag(key, page.revisions, weak=not is_settled)
+        cursor = _cursor(self._cursors, query, asked.filters, page.next)
+        parts = answer(_body(compress=compress), page.rows, asked.catalog.by_id, cursor, asked.warnings, asked.version)
+        response = Parts(parts, _of_body(headers, read_tag if has_tag else None, compress=compress), share)
+        if response.whole is not None and read_tag is not None:
+            steady = hot is None or hot.revisions == page.revisions
+            self._hot_pages.keep(key, HotPage(response.whole, read_tag, rows, page.revisions, steady))
+        return response
 
     async def _version(self, catalog: Catalog, types: Iterable[CachedType], version: str | None) -> str | None:
         """The version asked for, if a type is cached in another. Raises BadRequest when it cannot be given."""
@@ -176,12 +221,45 @@ class Resources:
         return version if others else None
 
     async def _object(
-        self, identity: Identity, global_uid: str, parameters: DetailParameters, share: Share, *, compress: bool
+        self,
+        identity: Identity,
+        global_uid: str,
+        parameters: DetailParameters,
+        known: Sequence[str],
+        share: Share,
+        *,
+        compress: bool,
     ) -> ASGIApp:
         observation = observed()
         observation.begin("scope")
-        cluster, _, uid = global_uid.rpartition(":")
         catalog = await self._catalog.current()
+        read = partial(self._visible, identity, catalog, global_uid, parameters, share)
+        if known:  # whether it has changed is told without its documents
+            row, revision = await read(raw=False, status=False)
+            tag = self._tag_of(catalog.by_id[row.type_id], row, revision, parameters, compress=compress)
+            if (known_tag := named(known, tag)) is not None:
+                return _not_modified(_headers(catalog, [_range_of(catalog, row)]), known_tag)
+        row, revision = await read(raw=parameters.raw, status=parameters.status_raw)
+        cached = catalog.by_id[row.type_id]
+        observation.begin("serialise")
+        observation.type, observation.rows = cached.type.name, 1
+        tag = self._tag_of(cached, row, revision, parameters, compress=compress)
+        headers = _of_body(_headers(catalog, [_range_of(catalog, row)]), tag, compress=compress)
+        return Parts(answer(_body(compress=compress), [row], catalog.by_id), headers, share)
+
+    async def _visible(
+        self,
+        identity: Identity,
+        catalog: Catalog,
+        global_uid: str,
+        parameters: DetailParameters,
+        share: Share,
+        *,
+        raw: bool,
+        status: bool,
+    ) -> tuple[Row, int]:
+        """The object, if the caller may see it, and its revision. Raises NotFound otherwise."""
+        cluster, _, uid = global_uid.rpartition(":")
         types = _types(catalog, cluster, parameters)
         refused = ", ".join(cached.type.name for cached in types if catalog.refuses(cached))
         absent = NotFound(
@@ -190,47 +268,86 @@ class Resources:
         )
         if not types or "\x00" in uid:
             raise absent
-        rows = await read_objects(
-            self._pool,
-            cluster,
-            [cached.id for cached in types],
-            uid,
-            raw=parameters.raw,
-            status=parameters.status_raw,
-            share=share,
-        )
+        ids = [cached.id for cached in types]
+        found = await read_objects(self._pool, cluster, ids, uid, raw=raw, status=status, share=share)
         # Whether it exists is nobody's business who may not see it: asked and refused alike, row or no row.
-        places = [(catalog.by_id[row.type_id], row.namespace, row.name) for row in rows] or [(types[0], "", "")]
+        places = [(catalog.by_id[row.type_id], row.namespace, row.name) for row, _ in found] or [(types[0], "", "")]
         allowed = [await self._authorizer.allowed(identity, "get", *place) for place in places]
-        visible = list(itertools.compress(rows, allowed))
+        visible = list(itertools.compress(found, allowed))
         if not visible:
             for cached in types:
                 if parameters.resource is not None or not catalog.refuses(cached):
                     cached.require_synced()
             raise absent
-        row = next((row for row in visible if catalog.by_id[row.type_id].synced), visible[0])
-        cached = catalog.by_id[row.type_id]
-        cached.require_synced()  # until then it may be of another cluster, or a Secret whose values are no longer kept
-        observation.begin("serialise")
-        observation.type, observation.rows = cached.type.name, 1
-        headers = freshness(catalog, [ScanRange(cluster, row.type_id, (row.namespace,))])
-        return Parts(answer(_body_of(headers, compress), [row], catalog.by_id), headers, share)
+        chosen = next((each for each in visible if catalog.by_id[each[0].type_id].synced), visible[0])
+        # Until then it may be of another cluster, or a Secret whose values are no longer kept.
+        catalog.by_id[chosen[0].type_id].require_synced()
+        return chosen
+
+    def _tag_of(
+        self, cached: CachedType, row: Row, revision: int, parameters: DetailParameters, *, compress: bool
+    ) -> str:
+        type = cached.type
+        form = (parameters.raw, parameters.status_raw, compress)
+        return self._tags.tag(
+            cached.cluster, type.group, type.resource, type.kind, form, row.uid, revision, row.updated_at
+        )
 
 
-def _wants_gzip(scope: ASGIScope) -> bool:
-    return wants_gzip([value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-encoding"])
+class _Asked(NamedTuple):
+    """A page that the caller may see: what is read for it, and what it says beside that.
+
+    `version` is the one that objects are given in, where that is not the cached one.
+    """
+
+    catalog: Catalog
+    query: Query
+    filters: bytes
+    types: Sequence[CachedType]
+    warnings: Sequence[str]
+    version: str | None
+
+    @property
+    def decisive(self) -> Sequence[object]:
+        """All that decides its text, but for the rows of its types."""
+        query = self.query
+        kinds = [cached.type.kind for cached in self.types]
+        form = (query.raw, query.status, self.version, self.warnings)
+        return (self.filters, query.ranges, query.sort.name, query.descending, query.limit, query.after, kinds, form)
 
 
-def _body_of(headers: dict[str, str], compress: bool) -> Plain | Gzip:
-    """What the answer is put into, as its headers then say."""
-    headers["Vary"] = ACCEPT_ENCODING
-    if not compress:
-        return Plain()
-    headers["Content-Encoding"] = "gzip"
-    return Gzip()
+def _headers(catalog: Catalog, ranges: Iterable[ScanRange], warnings: Sequence[str] = ()) -> dict[str, str]:
+    """Those that every answer has, also where nothing has changed.
+
+    Vary need not name Authorization: nobody may use the answer to somebody else (RFC 9110 §12.5.5).
+    """
+    headers = {**freshness(catalog, ranges), "Cache-Control": "private, no-cache", "Vary": ACCEPT_ENCODING}
+    if warnings:
+        headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
+    return headers
 
 
-async def _body(scope: ASGIScope, receive: Receive) -> bytes:
+def _of_body(headers: Mapping[str, str], tag: str | None, *, compress: bool) -> Mapping[str, str]:
+    """Those of an answer with a body."""
+    encoding = {"Content-Encoding": "gzip"} if compress else {}
+    return {**headers, **encoding, **({} if tag is None else {"ETag": tag})}
+
+
+def _body(*, compress: bool) -> Plain | Gzip:
+    return Gzip() if compress else Plain()
+
+
+def _not_modified(headers: Mapping[str, str], tag: str) -> Response:
+    """The caller has it."""
+    return Response(status_code=304, headers={**headers, "ETag": tag})
+
+
+def _fields(scope: ASGIScope, name: bytes) -> list[str]:
+    """The header fields of a name."""
+    return [value.decode("latin-1") for known, value in scope["headers"] if known == name]
+
+
+async def _received(scope: ASGIScope, receive: Receive) -> bytes:
     """The body, as it comes. Raises PayloadTooLarge, CallerGone, and what the connection refused it with."""
     body = bytearray()
     while True:
@@ -304,6 +421,10 @@ def _cursor(codec: CursorCodec, query: Query, filters: bytes, following: Positio
     if following is None:
         return None
     return codec.encode(query.sort, query.descending, filters, following)
+
+
+def _range_of(catalog: Catalog, row: Row) -> ScanRange:
+    return ScanRange(catalog.by_id[row.type_id].cluster, row.type_id, (row.namespace,))
 
 
 def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list[CachedType]:

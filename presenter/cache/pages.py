@@ -29,7 +29,8 @@ though it may think that the range is short and can as well be sorted; and it ne
 a statement or starting workers would take longer than a page."""
 
 _OBJECTS = """
-SELECT {columns}, {payload} FROM resources r WHERE cluster = $1 AND type_id = ANY ($2::integer[]) AND uid = $3
+SELECT {columns}, r.revision, {payload} FROM resources r
+WHERE cluster = $1 AND type_id = ANY ($2::integer[]) AND uid = $3
 """
 
 # A loose index scan (PostgreSQL wiki, "Loose indexscan"): each step seeks the first namespace after the last one.
@@ -111,8 +112,10 @@ def _revisions(records: Iterable[Record]) -> Revisions:
 
 async def read_objects(
     pool: Pool, cluster: str, types: Sequence[int], uid: str, *, raw: bool, status: bool, share: Share | None = None
-) -> list[Row]:
+) -> list[tuple[Row, int]]:
     """Read the object with a uid, once for each of these types of its cluster that has it, in their order.
+
+    With the revision of its last change.
 
     Raises DatabaseUnavailable, SchemaOutdated, and TooManyRequests when other answers leave no room in the memory.
     """
@@ -124,7 +127,8 @@ async def read_objects(
             with reading.weighed(connection):
                 records = await connection.fetch(sql, cluster, list(types), uid)
                 reading.rows = len(records)
-    return sorted(map(row_of, records), key=lambda row: types.index(row.type_id))
+    found = [(row_of(record), record["revision"]) for record in records]
+    return sorted(found, key=lambda each: types.index(each[0].type_id))
 
 
 async def namespaces_of(pool: Pool, type_ids: Collection[int]) -> dict[int, list[str]]:

@@ -59,10 +59,12 @@ class RevisionReader:
 
         Raises DatabaseUnavailable.
         """
+        types = frozenset(type_ids)
+        if not types:
+            return ()
         if self._next is None:
             self._next = _Asking(self)
         asking = self._next
-        types = frozenset(type_ids)
         asking.types |= types
         before = begin("query")
         await asyncio.wait([asking.task])  # not awaited itself: a waiter's cancellation would cancel it for all

@@ -100,7 +100,7 @@ async def received(caller: socket.socket, size: int = 12) -> bytes:
 
 async def test_more_than_is_taken_on_is_told_to_come_again(filled: Address, pool: Pool) -> None:
     most = PAGE_CONNECTIONS + 2  # of whom two wait for a connection
-    async with serving(filled, max_inflight=most, query_timeout=MINUTE) as service:
+    async with serving(filled, max_inflight=most, query_timeout=MINUTE, PAGE_CACHE_BYTES="0") as service:
         assert (await small(service)).names == ["small"]
         uid = (await small(service)).items[0]["global_uid"]
         async with locked(pool):
@@ -120,7 +120,7 @@ async def test_more_than_is_taken_on_is_told_to_come_again(filled: Address, pool
 
 
 async def test_a_query_that_takes_too_long_is_given_up(filled: Address, pool: Pool) -> None:
-    async with serving(filled, query_timeout=timedelta(milliseconds=300)) as service:
+    async with serving(filled, query_timeout=timedelta(milliseconds=300), PAGE_CACHE_BYTES="0") as service:
         assert (await small(service)).code == 200
         async with locked(pool):
             reply = await small(service)
@@ -158,7 +158,7 @@ async def test_the_wait_for_a_connection_ends(database: Address) -> None:
 
 
 async def test_the_query_of_a_caller_who_leaves_is_cancelled(filled: Address, pool: Pool) -> None:
-    async with serving(filled, query_timeout=MINUTE) as service:
+    async with serving(filled, query_timeout=MINUTE, PAGE_CACHE_BYTES="0") as service:
         assert (await small(service)).code == 200
         async with locked(pool):
             async with connected(service) as caller:
@@ -169,7 +169,9 @@ async def test_the_query_of_a_caller_who_leaves_is_cancelled(filled: Address, po
 
 
 async def test_a_caller_who_leaves_the_queue_makes_room(filled: Address, pool: Pool) -> None:
-    async with serving(filled, max_inflight=PAGE_CONNECTIONS + 1, query_timeout=MINUTE) as service:
+    async with serving(
+        filled, max_inflight=PAGE_CONNECTIONS + 1, query_timeout=MINUTE, PAGE_CACHE_BYTES="0"
+    ) as service:
         assert (await small(service)).code == 200
         async with locked(pool):
             taken_on = [asyncio.create_task(small(service)) for _ in range(PAGE_CONNECTIONS)]
@@ -214,7 +216,7 @@ async def test_callers_who_read_slowly_hold_no_connection_to_the_database(filled
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
     )
-    async with serving(filled, MAX_INFLIGHT_BYTES="1Gi") as service, _many(service, PAGE_CONNECTIONS + 2) as callers:
+    async with serving(filled, MAX_INFLIGHT_BYTES="1Gi") as service, many(service, PAGE_CONNECTIONS + 2) as callers:
         for caller in callers:  # one after the other: the page has been read when its first byte comes
             await ask(service, caller, LARGE_PAGE)
             assert await received(caller) == b"HTTP/1.1 200"
@@ -251,12 +253,12 @@ async def test_answers_that_are_not_taken_hold_no_more_than_they_may(
 
 
 @asynccontextmanager
-async def _many(service: Service, count: int) -> AsyncIterator[list[socket.socket]]:
+async def many(service: Service, count: int) -> AsyncIterator[list[socket.socket]]:
     async with connected(service) as caller:
         if count == 1:
             yield [caller]
         else:
-            async with _many(service, count - 1) as others:
+            async with many(service, count - 1) as others:
                 yield [caller, *others]
 
 

@@ -59,7 +59,7 @@ async def test_the_wait_for_a_connection_is_told_apart_from_the_query(filled: Ad
     async def queued(service: Service) -> float:
         return (await samples(service, "presenter_database_waiting"))[("pages",)]
 
-    async with serving(filled) as service:
+    async with serving(filled, PAGE_CACHE_BYTES="0") as service:
         small = partial(service.page, group=WIDGETS, name="small")
         await small()
         async with locked(pool):

@@ -243,7 +243,7 @@ async def the_database_is_read_only(scene: Scene) -> None:
 
 @fires("Slow", "WaitsForConnections")
 async def queries_take_long(scene: Scene) -> None:
-    service = await scene.running()
+    service = await scene.running(PAGE_CACHE_BYTES="0")
     waiting = """
         SELECT count(*) FROM pg_stat_activity
         WHERE wait_event_type = 'Lock' AND datname = current_database() AND clock_timestamp() - query_start > '1.5 s'

@@ -84,7 +84,7 @@ async def test_what_waits_to_be_written(system: System, database: Address) -> No
 
 async def test_who_uses_connections_and_who_waits_for_them(system: System, database: Address) -> None:
     assert await (await (await system.start("watch")).ready()).process.stop() == 0
-    service = await system.start("serve")
+    service = await system.start("serve", PAGE_CACHE_BYTES="0")
     assert (await service.get("/resources", **QUERY)).status == 200
     before = await values(service)
     assert before("presenter_database_connections_max", pool="pages") == 6

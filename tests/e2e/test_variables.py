@@ -108,7 +108,7 @@ async def test_it_ends_within_the_grace_whatever_is_under_way(system: System, da
 
 @shows("MAX_INFLIGHT", "QUERY_TIMEOUT")
 async def test_only_so_much_is_taken_on_and_only_for_so_long(system: System, database: Address) -> None:
-    service = await (await system.start(MAX_INFLIGHT="2", QUERY_TIMEOUT="1s")).ready()
+    service = await (await system.start(MAX_INFLIGHT="2", QUERY_TIMEOUT="1s", PAGE_CACHE_BYTES="0")).ready()
     assert (await _list(service, "tester")).status == 200
     connection = await database.connect()
     try:
@@ -147,6 +147,27 @@ async def test_a_page_ends_where_its_objects_are_too_large(system: System) -> No
     assert len(first.json["items"]) < 5
     rest = await service.items(raw="true", cursor=first.json["cursor"], **query)
     assert {item["name"] for item in [*first.json["items"], *rest]} <= {f"large-{number}" for number in range(5)}
+
+
+@shows("PAGE_CACHE_BYTES")
+@pytest.mark.parametrize(("memory", "kept"), [("1Mi", True), ("0", False)])
+async def test_pages_are_kept_within_the_memory(system: System, memory: str, kept: bool) -> None:
+    service = await (await system.start(PAGE_CACHE_BYTES=memory)).ready()
+    await system.in_sync(service, PANELS)
+    ask = partial(service.items, group=WIDGETS, namespace="*", limit=5)
+    await eventually(ask, lambda items: len(items) == 5)
+
+    async def hits() -> float:
+        await ask()
+        async with service.session.get(f"{service.url}/metrics") as response:
+            told = re.search(r"^presenter_page_cache_hits_total (\S+)$", await response.text(), re.MULTILINE)
+        assert told is not None
+        return float(told[1])
+
+    if kept:
+        await eventually(hits, bool)
+    else:
+        assert [await hits() for _ in range(5)] == [0] * 5
 
 
 @shows("MAX_INFLIGHT_BYTES")
