@@ -31,7 +31,10 @@ _COPYING = 2
 USER = "benchmark"
 """May list every type of the population, by a cluster role that is bound to it."""
 
-_LIVE = "UPDATE watches SET state = 'live', synced_at = now(), last_event_at = now(), checkpoint = '1000000000'"
+_LIVE = """
+UPDATE watches SET state = 'live', synced_at = now(), last_event_at = now(), checkpoint = '1000000000',
+    objects = (SELECT count(*) FROM resources WHERE resources.type_id = watches.type_id)
+"""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ Reading pages:
     plan            how a page is read: every choice, as values
     sql             the statements of a plan
     pages           the statements sent, and their rows; `explain` shows them
+    numbers         how many objects there are, and where a page by its number begins
     revisions       which state of their types rows are of, and whether it is that of now
 
 Reading all else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
@@ -37,11 +38,24 @@ SAMPLE = 512
 PER_MATCH = 20
 """The cost of collecting a match, in index entries looked up."""
 
+COUNTED, COUNTED_ROWS = 2**17, 2**14
+"""So many index entries are counted at most, or rows, where a filter needs these; of more it is estimated how many
+match."""
+
+SAMPLE_OF_MATCHES = 4096
+"""Objects in the sample by which that is estimated: among so many are dozens of those that are too many to count."""
+
+SAMPLE_OF_KEYS = 1024
+"""Objects in the sample in which one near an offset is looked for: it is as far away as is cheap to walk."""
+
 TRIGRAM = 3
 """The shortest part of a name that can be looked up."""
 
 _TRIGRAMS = 8
 """So many trigrams of a part of a name are looked up at most."""
+
+_BY_EXPRESSION = (Sort.GLOBAL_UID, Sort.COMPOSITION_ASCENDING, Sort.COMPOSITION_DESCENDING)
+"""Orders by an expression, for which PostgreSQL reads rows; and by the uid, of which samples are the least."""
 
 _FILTERS = ("name", "composition_id", "since", "name_contains", "labels")
 _json = msgspec.json.encode
@@ -56,6 +70,10 @@ ScanKind = Literal[
     "probe",
     "sample of terms",
     "sample of distance",
+    "offset",
+    "count",
+    "sample of keys",
+    "sample of matches",
 ]
 LookedUp = Literal["none", "one", "few"]
 
@@ -92,7 +110,12 @@ class Scan(NamedTuple):
     many matches, and then only tells how far is far enough. `bounded`: what lies between the position of the page and
     an end (`ends`), or the end of the order, is looked up in the index of the order, too.
 
-    A *sample* of some objects of each type tells which shares bear each of the terms, or match and lie between.
+    A *sample* of some objects of each type tells which shares bear each of the terms, or match and lie between; how
+    many match in all; or the keys of one that has about so many before it.
+
+    An *offset* passes over rows that all match, in an index alone; a *count* counts matches, up to `rows` if these are
+    given.
+    `keys`: of all that is found it is told only how much that is, and where the last of it lies.
     """
 
     kind: ScanKind
@@ -111,6 +134,7 @@ class Scan(NamedTuple):
     bounded: bool = False
     ends: bool = False
     items: bool = False
+    keys: bool = False
 
 
 class Step(NamedTuple):
@@ -140,13 +164,22 @@ class _Part(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """The rows that match: `complete` when they fill the page, or when there are no others."""
+    """The rows that match, and how many: `complete` when they fill the page, or when there are no others."""
 
     found: Sequence[Record]
+    matches: int
     complete: bool
 
 
 Plan = Generator[Step, Sequence[Record], Sequence[Record]]
+Offset = Generator[Step, Sequence[Record], Position | None]
+
+
+class Total(NamedTuple):
+    """How many objects match; `estimated`, where they are too many to count."""
+
+    items: int
+    estimated: bool = False
 
 
 def plan(query: Query) -> Plan:
@@ -156,7 +189,7 @@ def plan(query: Query) -> Plan:
     """
     bound = WALK_BASE + WALK_PER_ROW * query.limit
     filters, ranges = query.filters, query.index_ranges
-    if filters == Filters(since=filters.since if query.sort is Sort.UPDATED_AT else None):  # then a place to stop
+    if _every_row_matches(query):
         if ranges > MANY and ranges * query.limit > bound:
             answer = _answer(query, (yield _walk(query, "many ranges, which may fill the page together", bound)))
             if answer.complete:
@@ -166,9 +199,58 @@ def plan(query: Query) -> Plan:
         return _answer(query, (yield _collect(query, "the filter's own index finds little"))).found
 
     answer = _answer(query, (yield _walk(query, "matches may be frequent", bound // FIRST_STEPS)))
-    if not answer.complete and len(answer.found) * FIRST_STEPS > query.limit:
+    if not answer.complete and answer.matches * FIRST_STEPS > query.limit:
         answer = _answer(query, (yield _walk(query, "matches were frequent so far", bound)))
     return answer.found if answer.complete else (yield from _rare(query, bound))
+
+
+def offset(query: Query, rows: int) -> Offset:
+    """The steps to the position behind so many rows, from that of the query on; None where there are not so many."""
+    query = replace(query, raw=False, status=False, items=False, keys=True)
+    if query.index_ranges > MANY and _every_row_matches(query) and query.sort not in _BY_EXPRESSION:
+        return (yield from _counted_to(query, rows))
+    if query.index_ranges > MANY or not _every_row_matches(query):
+        return (yield from _walked_to(query, rows))
+    parts, values = _split_ranges(query), dict[str, Any](offset=rows)
+    if query.sort is Sort.NAMESPACE_AND_NAME and parts[-1].within:
+        values |= _starts(query, [namespace for _, _, namespace in parts[-1].ranges])
+    found = yield _step(query, "every row matches", "offset", parts, values)
+    return position(query.sort, found[0]) if found else None
+
+
+def _walked_to(query: Query, rows: int) -> Offset:
+    """As to a page of so many rows, of which the last is wanted."""
+    found = yield from plan(replace(query, limit=rows - 1))
+    return position(query.sort, found[0]) if found and found[0]["count"] == rows else None
+
+
+def _counted_to(query: Query, rows: int) -> Offset:
+    """Of very many ranges: what lies before some object near there is counted, and little has to be walked from it."""
+    types, of_each = [_Part(False, query.ranges)], _rounded(SAMPLE_OF_KEYS / len(query.ranges))
+    found = yield _step(query, "an object near there", "sample of keys", types, {"offset": rows}, rows=of_each)
+    if not found:
+        return (yield from _walked_to(query, rows))
+    near = position(query.sort, found[0])
+    [counted] = yield _collect(query, "how many lie before it", kind="count", bounded=True, end=near)
+    ahead = rows - counted["count"]
+    if ahead == 0:
+        return near
+    query = replace(query, after=near, backward=query.backward is (ahead > 0))
+    return (yield from _walked_to(query, abs(ahead)))
+
+
+def total(query: Query) -> Generator[Step, Sequence[Record], Total]:
+    """The steps to how many objects match, wherever they lie."""
+    query = replace(query, after=None)
+    terms = terms_of(query.filters)
+    rows = COUNTED_ROWS if any(terms) else COUNTED
+    [counted] = yield _collect(query, "matches are counted as far as is cheap", terms, kind="count", rows=rows)
+    if not counted["more"]:
+        return Total(counted["count"])
+    types = [_Part(False, query.ranges)]
+    rows = _rounded(SAMPLE_OF_MATCHES / len(query.ranges))
+    [sampled] = yield _step(query, "there are more than that", "sample of matches", types, {}, rows=rows)
+    return Total(max(counted["count"], round(sampled["estimate"])), True)
 
 
 def _rare(query: Query, bound: int) -> Plan:
@@ -177,8 +259,9 @@ def _rare(query: Query, bound: int) -> Plan:
     if len(terms.labels) + len(terms.trigrams) > 1:
         [shares] = yield _sample(query, "what most objects bear need not be looked up", terms)
         terms = _selective(terms, shares["shares"])
-    answer = _answer(query, (yield _collect(query, "matches are rare", terms, probe=_rounded(bound))))
-    if answer.complete:
+    probed = yield _collect(query, "matches are rare", terms, kind="probe", rows=_rounded(bound))
+    answer = _answer(query, probed)
+    if not _gave_up(probed):
         return answer.found
     end = position(query.sort, answer.found[0]) if answer.found else None
     if end is not None or query.after is not None:
@@ -190,7 +273,7 @@ def _rare(query: Query, bound: int) -> Plan:
         if not far:
             why = "many match, and little lies before the end of the page"
             answer = _answer(query, (yield _collect(query, why, terms, bounded=True, end=end)))
-            if end is None or len(answer.found) > query.limit:
+            if end is None or answer.matches > query.limit:
                 return answer.found
     return _answer(query, (yield _collect(query, "many match, and the page may end anywhere", terms))).found
 
@@ -229,9 +312,19 @@ def _selective(terms: Terms, shares: Sequence[float]) -> Terms:
     return Terms(labels, tuple([trigram for trigram in terms.trigrams if next(kept)]))
 
 
+def _every_row_matches(query: Query) -> bool:
+    """Whether no row is looked at in vain: in the order of the changes `since` is a place to stop."""
+    return query.filters == Filters(since=query.filters.since if query.sort is Sort.UPDATED_AT else None)
+
+
 def _answer(query: Query, records: Sequence[Record]) -> _Answer:
     found = [record for record in records if record["found"]]
-    return _Answer(found, len(found) > query.limit or not any(record["last"] for record in records))
+    matches = sum(record["count"] for record in found) if query.keys else len(found)
+    return _Answer(found, matches, matches > query.limit or not _gave_up(records))
+
+
+def _gave_up(records: Sequence[Record]) -> bool:
+    return any(record["last"] for record in records)
 
 
 # -- steps -------------------------------------------------------------------------------------------------------------
@@ -269,13 +362,16 @@ def _walk(query: Query, why: str, bound: int | None = None) -> Step:
     return _step(query, why, "walk merge", parts, values, rows=rows)
 
 
-def _collect(query: Query, why: str, terms: Terms = _NO_TERMS, *, probe: int = 0, **bounds: Any) -> Step:
+def _collect(
+    query: Query, why: str, terms: Terms = _NO_TERMS, *, kind: ScanKind = "collect", rows: int = 0, **bounds: Any
+) -> Step:
     """Collect the matches: by the terms, if there are any, else by the filter that has an index."""
-    kind: ScanKind = "probe" if probe else "collect"
-    bounds["rows"] = probe
+    bounds["rows"] = rows
     if not any(terms):
         named = [name for name in ("name", "composition_id", "since") if getattr(query.filters, name) is not None]
-        parts = _split_ranges(query) if query.index_ranges <= MANY else [_Part(False, query.ranges)]
+        # An index of the namespaces has all that is counted, but of few matches: these are looked at themselves.
+        split = query.index_ranges <= MANY or (kind == "count" and named[:1] in ([], ["since"]))
+        parts = _split_ranges(query) if split else [_Part(False, query.ranges)]
         return _step(query, why, kind, parts, {}, by=(named or ["type"])[0], **bounds)
     whole = [scanned for scanned in query.ranges if scanned.namespaces is None]
     some = [scanned for scanned in query.ranges if scanned.namespaces is not None]
@@ -321,7 +417,12 @@ def _step(
         selective = not part.within and any(wanted is not None for wanted in namespaces)
         if selective:
             values[f"sets_{number}"], values[f"set_of_{number}"] = _sets(namespaces)
-        merged = {"walk merge": types, "walk by namespace": types, "walk by type": values.get("names")}.get(kind)
+        merged = {
+            "walk merge": types,
+            "offset": types,
+            "walk by namespace": types,
+            "walk by type": values.get("names"),
+        }.get(kind)
         # Up to the next power of two: that is as many statements fewer. Beyond the last there is no range.
         branches = 1 << (len(merged) - 1).bit_length() if merged else 0
         ranges.append(Ranges(part.within, selective, branches, part.looked_up))
@@ -337,6 +438,7 @@ def _step(
             tuple(ranges),
             ends=end is not None,
             items=query.items,
+            keys=query.keys,
             **scan,
         ),
         values,

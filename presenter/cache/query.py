@@ -70,6 +70,7 @@ class Query:
     """One page: at most `limit` objects that match, in order; `raw`, `status`: with documents.
 
     `items`: as pieces, whole items with `raw` and without `status` (see `items`), where there are such.
+    `keys`: nothing of them but how many there are, and the position of the last.
 
     It is walked from the position `after` on, or from the beginning. A walk `backward` meets the same objects in the
     opposite order, from the position or from the end on: that is not the order by the opposite sort direction.
@@ -85,6 +86,7 @@ class Query:
     raw: bool = False
     status: bool = False
     items: bool = False
+    keys: bool = False
     backward: bool = False
 
     @property

@@ -59,7 +59,15 @@ def payload(*, raw: bool, status: bool) -> str:
 @lru_cache(_REMEMBERED)
 def statement(scan: Scan) -> tuple[str, tuple[str, ...]]:
     """The text of a scan, and the names of the values that it takes, in the order of their numbers."""
-    write = {"sample of terms": _sample, "sample of distance": _sample, "walk of one": _one}.get(scan.kind, _page)
+    write = {
+        "walk of one": _one,
+        "sample of terms": _sample,
+        "sample of distance": _sample,
+        "sample of keys": _sample_of_keys,
+        "sample of matches": _sample_of_matches,
+        "offset": _offset,
+        "count": _count,
+    }.get(scan.kind, _reached if scan.keys else _page)
     text = write(scan)
     numbers = {name: f"${number}" for number, name in enumerate(dict.fromkeys(_VALUE.findall(text)), start=1)}
     return _VALUE.sub(lambda found: numbers[found[1]], text), tuple(numbers)
@@ -67,18 +75,36 @@ def statement(scan: Scan) -> tuple[str, tuple[str, ...]]:
 
 def _page(scan: Scan) -> str:
     """Keys first, documents last: only the rows of the page are read whole, from the places where they were found."""
-    found = _collected(scan) if scan.kind in ("collect", "probe") else _walked(scan)
     return _with_revisions(
         scan,
         f"""
 SELECT {_content(scan)}, {_keys(scan)}, page.found, page.last, {_NO_REVISION}
 FROM (
-{_in(found)}
+{_in(_found(scan))}
 ) AS page
 JOIN resources r ON r.cluster = {"page.cluster" if scan.clusters else "@cluster::text"} AND r.ctid = page.place
 ORDER BY {_order(scan)}
 """,
     )
+
+
+def _reached(scan: Scan) -> str:
+    """Of what would be on the page: how many rows, and the keys of the last of them."""
+    backward = scan._replace(reverse=not scan.reverse)
+    return f"""
+SELECT /* page {scan.kind} */ * FROM (
+    WITH page AS MATERIALIZED (
+{_in(_found(scan), 2)}
+    )
+    SELECT {_keys(scan)}, coalesce(found, false) AS found, counted.count, counted.last
+    FROM (SELECT count(*) FILTER (WHERE found) AS count, coalesce(bool_or(last), false) AS last FROM page) AS counted
+    LEFT JOIN (SELECT * FROM page WHERE found ORDER BY {_order(backward)} LIMIT 1) AS page ON true
+) AS reached
+"""
+
+
+def _found(scan: Scan) -> str:
+    return _collected(scan) if scan.kind in ("collect", "probe") else _walked(scan)
 
 
 def _one(scan: Scan) -> str:
@@ -287,11 +313,14 @@ def _matches(scan: Scan, part: int) -> str:
         own = [_CONDITIONS[scan.by]] if scan.by in scan.filters else []
         within = ["type_id = in_type", *(["namespace = in_namespace"] if ranges.within else []), *own, *between]
     wanted = [_WANTED.format("in_namespaces")] if ranges.selective else []
-    matching = _all(*_type(scan), *(_CONDITIONS[name] for name in scan.filters), *wanted, *_after(scan))
+    # A type is of one cluster: where matches are only counted, an index without the cluster may do.
+    of_type = ["type_id = in_type"] if scan.kind == "count" else _type(scan)
+    columns = "" if scan.kind == "count" else f" {_place(scan, 'ctid AS ')}, {_key_columns(scan)},"
+    matching = _all(*of_type, *(_CONDITIONS[name] for name in scan.filters), *wanted, *_after(scan))
     return f"""
 SELECT collected.* FROM {_unnested(scan, part)}
 CROSS JOIN LATERAL (
-    SELECT {_place(scan, "ctid AS ")}, {_key_columns(scan)},
+    SELECT{columns}
 {_in(matching, 2)} AS found
     FROM resources
     WHERE {_in(_all(*within)).lstrip()}
@@ -333,6 +362,113 @@ FROM {_unnested(scan, 0)}
 CROSS JOIN LATERAL (
     SELECT * FROM resources WHERE {_all(*_type(scan))} ORDER BY uid LIMIT {scan.rows}
 ) AS sampled
+"""
+
+
+# -- numbers -----------------------------------------------------------------------------------------------------------
+
+
+def _offset(scan: Scan) -> str:
+    """The keys of the row at an offset, where all rows match: they are read in indexes that have the keys, alone.
+
+    That is why the cluster is not compared, which a type is of one of. Rows that differ by their type only come in any
+    order, so that as many are sorted around the offset as there may be of these.
+    """
+    branches = sum(ranges.branches for ranges in scan.ranges)
+    # Within a cluster the order of the global uids is that of the uids, which the primary key has.
+    by_uid = scan.sort is Sort.GLOBAL_UID and not scan.clusters and not any(ranges.within for ranges in scan.ranges)
+    keys = "@cluster::text || ':' || k0 AS k0, k1" if by_uid else _keys(scan)
+    columns = "uid AS k0, type_id AS k1" if by_uid else _key_columns(scan)
+    order = ["uid"] if by_uid else [key.sql for key in scan.sort.keys[:-1]]
+    rows = []
+    for part, ranges in enumerate(scan.ranges):
+        for one in range(1, ranges.branches + 1):
+            namespace = f"(@namespaces_{part}::text[])[{one}]"
+            if ranges.within and scan.sort is Sort.NAMESPACE_AND_NAME:
+                within = _from(scan, ", ".join(f"(@{column}::text[])[{one}]" for column in _FROM), namespace)
+            else:
+                within = [f"namespace = {namespace}"] if ranges.within else []
+                within += ["cluster = @cluster::text"] if by_uid else _extent(scan)
+            of_type = f"type_id = (@types_{part}::integer[])[{one}]"
+            rows.append(
+                f"""
+SELECT {columns}
+FROM resources
+WHERE {_all(of_type, *within)}
+ORDER BY {_directed(scan, order)}
+"""
+            )
+    start = f"greatest(@offset::bigint - {branches}, 0)"
+    return f"""
+SELECT /* page {scan.kind} */ {keys} FROM (
+    SELECT * FROM (
+{_in(_side_by_side(scan, rows), 2)}
+    ) AS walked OFFSET {start} LIMIT {2 * branches}
+) AS walked
+ORDER BY {_order(scan)} OFFSET @offset::bigint - 1 - {start} LIMIT 1
+"""
+
+
+def _count(scan: Scan) -> str:
+    """How many match, of a bounded number of candidates, and whether there may be more.
+
+    All objects of a type are counted already. Where an index has all that is compared, it alone is read.
+    """
+    counted = not scan.filters and not scan.bounded
+    whole = [part for part, ranges in enumerate(scan.ranges) if not ranges.within and counted]
+    matches = [_matches(scan, part) for part in range(len(scan.ranges)) if part not in whole]
+    known = " + ".join(
+        f"(SELECT coalesce(sum(objects), 0)::bigint FROM watches WHERE type_id = ANY (@types_{part}::integer[]))"
+        for part in whole
+    )
+    if not matches:
+        return f"SELECT /* page {scan.kind} */ {known} AS count, false AS more"
+    return f"""
+SELECT /* page {scan.kind} */ {f"{known} + " if known else ""}count(*) FILTER (WHERE found) AS count,
+    {f"count(*) = {scan.rows}" if scan.rows else "false"} AS more
+FROM (
+    SELECT found FROM (
+{_in(_UNION.join(matches), 2)}
+    ) AS collected{f" LIMIT {scan.rows}" if scan.rows else ""}
+) AS counted
+"""
+
+
+def _sample_of_keys(scan: Scan) -> str:
+    """The keys of an object of which, by a sample of each type, about as many lie before it as are passed over."""
+    [types] = scan.ranges
+    wanted = _WANTED.format("in_namespaces") if types.selective else "true"
+    return f"""
+SELECT /* page {scan.kind} */ {_keys(scan)} FROM (
+    SELECT *, sum(objects) OVER (ORDER BY {_order(scan)}) AS before FROM (
+        SELECT sampled.*, counted.objects::float8 / count(*) OVER (PARTITION BY in_type) AS objects
+        FROM {_in(_unnested(scan, 0), 2).lstrip()}
+        CROSS JOIN LATERAL (SELECT sum(objects) AS objects FROM watches WHERE type_id = in_type) AS counted
+        CROSS JOIN LATERAL (
+            SELECT {_key_columns(scan)}, {wanted} AS found
+            FROM resources WHERE {_all(*_type(scan))} ORDER BY uid LIMIT {scan.rows}
+        ) AS sampled
+    ) AS sampled WHERE found
+) AS sampled
+ORDER BY abs(before - @offset::bigint) LIMIT 1
+"""
+
+
+def _sample_of_matches(scan: Scan) -> str:
+    """Of each type as many as its objects times the share of those that match in a sample."""
+    [types] = scan.ranges
+    wanted = [_WANTED.format("in_namespaces")] if types.selective else []
+    matching = _all(*(_CONDITIONS[name] for name in scan.filters), *wanted)
+    return f"""
+SELECT /* page {scan.kind} */ coalesce(sum(objects * matching::float8 / sampled), 0) AS estimate FROM (
+    SELECT in_type, count(*) AS sampled, count(*) FILTER (WHERE {matching}) AS matching,
+        (SELECT sum(objects) FROM watches WHERE type_id = in_type) AS objects
+    FROM {_unnested(scan, 0)}
+    CROSS JOIN LATERAL (
+        SELECT * FROM resources WHERE {_all(*_type(scan))} ORDER BY uid LIMIT {scan.rows}
+    ) AS sampled
+    GROUP BY in_type
+) AS of_types
 """
 
 
@@ -405,6 +541,8 @@ _TERMS_OF = "resource_terms(in_type, {}, {}, {})"
 
 def _place(scan: Scan, of: str = "") -> str:
     """Where a row is found: a ctid is unique within a partition, to which the cluster leads."""
+    if scan.keys:
+        return "NULL::tid AS place" if of else "place"
     return f"{'cluster, ' if scan.clusters else ''}{of}place"
 
 

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from presenter.cache.plan import Record, Scan, ScanKind, Step, plan
+from presenter.cache.plan import Record, Scan, ScanKind, Step, offset, plan, total
 from presenter.cache.query import Filters, Query, Sort
 from presenter.cache.scope import ScanRange
 from presenter.cache.sql import statement
@@ -52,6 +53,15 @@ def scan_of(query: Query, kind: ScanKind, *, end: bool = False) -> Scan:
     return step.scan
 
 
+def numbering(steps: Generator[Step, Any, object], kind: ScanKind) -> Scan:
+    """The first scan of a kind in the steps to how many there are, or to where so many of them end."""
+    somewhere = {f"k{number}": value for number, value in enumerate(RESUMED)}
+    step = next(steps)
+    while step.scan.kind != kind:
+        step = steps.send([{**somewhere, "count": 1, "more": True}])
+    return step.scan
+
+
 def scans() -> Iterator[tuple[str, Scan]]:
     """Every kind, in each of its forms."""
     named = replace(FEW_TYPES, filters=Filters(name="a"))
@@ -89,6 +99,17 @@ def scans() -> Iterator[tuple[str, Scan]]:
         scan_of(replace(ALL_OF_ONE, filters=replace(LABELS, name_contains="abc")), "sample of terms"),
     )
     yield "sample-of-distance", scan_of(bounded, "sample of distance", end=True)
+    filtered = replace(MIXED, filters=LABELS)
+    yield "offset-of-one", numbering(offset(ALL_OF_ONE, 10), "offset")
+    yield "offset-merge", numbering(offset(MIXED, 10), "offset")
+    yield "offset-namespaces", numbering(offset(replace(MIXED, sort=Sort.NAMESPACE_AND_NAME), 10), "offset")
+    yield "offset-by-uid", numbering(offset(replace(ALL_OF_ONE, sort=Sort.GLOBAL_UID), 10), "offset")
+    yield "offset-filtered", numbering(offset(filtered, 10), "walk merge")
+    yield "offset-sample", numbering(offset(MANY_OF_FEW_TYPES, 10), "sample of keys")
+    yield "offset-count", numbering(offset(MANY_OF_FEW_TYPES, 10), "count")
+    yield "count", numbering(total(MIXED), "count")
+    yield "count-labels", numbering(total(filtered), "count")
+    yield "count-sample", numbering(total(filtered), "sample of matches")
 
 
 def written(scan: Scan) -> str:

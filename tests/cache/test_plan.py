@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.cache.plan import MANY, PER_MATCH, Record, Step, plan, terms_of
+from presenter.cache.plan import MANY, PER_MATCH, Record, Step, Total, offset, plan, terms_of, total
 from presenter.cache.query import Filters, Query, Sort
 from presenter.cache.scope import ScanRange
 from tests.cache.scans import ALL_OF_ONE, FEW_OF_MANY_TYPES, FEW_TYPES, LABELS, MIXED, TODAY
@@ -41,6 +41,18 @@ def steps(query: Query, answers: Iterable[Told]) -> tuple[list[Step], Sequence[R
             taken.append(running.send(answer))
         except StopIteration as end:
             return taken, end.value
+    return taken, None
+
+
+def numbers(steps: Generator[Step, Any, Any], *answers: Told) -> tuple[list[Step], Any]:
+    """The steps of a count or to an offset that these answers lead to, and their result."""
+    taken, waiting = [next(steps)], [*answers]
+    try:
+        while waiting:
+            taken.append(steps.send(waiting.pop(0)))
+    except StopIteration as end:
+        assert not waiting
+        return taken, end.value
     return taken, None
 
 
@@ -173,3 +185,69 @@ def test_the_same_question_is_the_same_value() -> None:
 )
 def test_all_letters_of_a_part_of_a_name_are_in_its_trigrams(part: str, trigrams: Sequence[str]) -> None:
     assert terms_of(Filters(name_contains=part)).trigrams == trigrams
+
+
+HERE: dict[str, Any] = {"k0": "0", "k1": "1", "k2": "2"}
+
+
+def test_an_offset_is_passed_over_in_indexes_where_every_row_matches() -> None:
+    [step], where = numbers(offset(MIXED, 1000), [HERE])
+    assert (step.scan.kind, step.values["offset"]) == ("offset", 1000)
+    assert where == ("0", "1", "2")
+    assert numbers(offset(MIXED, 1000), [])[1] is None, "there are not so many"
+
+
+@pytest.mark.parametrize(("before", "backward", "limit"), [(950, False, 50), (1050, True, 50)])
+def test_of_very_many_ranges_what_lies_before_some_object_is_counted(before: int, backward: bool, limit: int) -> None:
+    near: Told = [HERE]
+    reached: Told = [{**HERE, "k0": "9", "found": True, "last": False, "count": 50}]
+    query = replace(FEW_OF_MANY_TYPES, descending=False)
+    (sample, count, walk), where = numbers(offset(query, 1000), near, [{"count": before}], reached)
+    assert [sample.scan.kind, count.scan.kind] == ["sample of keys", "count"]
+    assert (count.scan.bounded, count.scan.ends, count.scan.rows, count.values["end_0"]) == (True, True, 0, "0")
+    assert (walk.scan.keys, walk.scan.reverse, walk.values["limit"]) == (True, backward, limit)
+    assert walk.values["after_0"] == "0"
+    assert where == ("9", "1", "2")
+    assert numbers(offset(query, 1000), near, [{"count": 1000}])[1] == ("0", "1", "2"), "it was just there"
+
+
+def test_with_a_filter_an_offset_is_reached_as_a_page_of_so_many_rows_is() -> None:
+    reached: Told = [{**HERE, "found": True, "last": False, "count": 1000}]
+    [step], where = numbers(offset(FILTERED, 1000), reached)
+    assert (step.scan.kind, step.scan.keys, step.scan.documents, step.values["limit"]) == (
+        "walk nested",
+        True,
+        (False, False),
+        1000,
+    )
+    assert where == ("0", "1", "2")
+    fewer: Told = [{**HERE, "found": True, "last": False, "count": 999}]
+    assert numbers(offset(FILTERED, 1000), fewer)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "by", "within"),
+    [
+        (ALL_OF_ONE, "type", [False]),
+        (MIXED, "type", [False, True]),
+        (FEW_OF_MANY_TYPES, "type", [True]),
+        (FILTERED, "terms", [False]),
+        (replace(ALL_OF_ONE, filters=Filters(since=TODAY)), "since", [False]),
+        (replace(FEW_OF_MANY_TYPES, filters=Filters(since=TODAY)), "since", [True]),
+        (replace(FEW_OF_MANY_TYPES, filters=Filters(name="a")), "name", [False]),
+    ],
+)
+def test_matches_are_counted_in_the_index_that_finds_them(query: Query, by: str, within: list[bool]) -> None:
+    [step], found = numbers(total(query), [{"count": 5, "more": False}])
+    assert (step.scan.kind, step.scan.by) == ("count", by)
+    assert [ranges.within for ranges in step.scan.ranges] == within
+    assert step.scan.rows >= 2**14
+    assert found == Total(5)
+
+
+def test_where_there_are_too_many_to_count_a_sample_tells_how_many() -> None:
+    more: Told = [{"count": 700, "more": True}]
+    (_, sample), found = numbers(total(FILTERED), more, [{"estimate": 1234.5}])
+    assert sample.scan.kind == "sample of matches"
+    assert found == Total(1234, estimated=True)
+    assert numbers(total(FILTERED), more, [{"estimate": 3.0}])[1] == Total(700, estimated=True), "these were counted"

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from functools import partial
 
+import msgspec
 import pytest
 
 from benchmarks.costs import Cost, measure
 from benchmarks.database import fill
-from benchmarks.population import Population
-from benchmarks.shapes import SCOPES, SIZES, Shape, filters
+from benchmarks.population import CLUSTER, Population
+from benchmarks.shapes import ORDERS, SCOPES, SIZES, Shape, filters
+from presenter.cache import plan
+from presenter.cache.numbers import count, position_behind
 from presenter.cache.pages import PLANNING
-from presenter.cache.plan import MANY, WALK_BASE, WALK_PER_ROW
+from presenter.cache.plan import COUNTED_ROWS, MANY, SAMPLE_OF_KEYS, SAMPLE_OF_MATCHES, WALK_BASE, WALK_PER_ROW
 from presenter.cache.pool import Address, Pool
+from presenter.cache.query import Query, Sort
+from presenter.cache.scope import ScanRange
+from tests.cache.explain import ExplainingPool
 from tests.servers import Postgres
 
+NO_COMPOSITION = "00000000-0000-4000-8000-000000000000"
 OBJECTS = 40_000  # of which 8,000 are of the type that is asked for: several times what a page may cost
 
 
@@ -90,3 +99,84 @@ async def test_a_page_of_all_types_costs_no_more_rows(pool: Pool, population: Po
         assert cost.visited <= 2 * walk, cost
         assert cost.sorted <= walk // 2, cost
         assert cost.buffers <= 2 * walk + 4 * stretches, cost
+
+
+BY_EXPRESSION = (Sort.GLOBAL_UID, Sort.COMPOSITION_ASCENDING, Sort.COMPOSITION_DESCENDING)
+"""An index of an expression is not read alone, as PostgreSQL does not see that it has all that is asked for."""
+
+
+def of_scope(population: Population, types: str, scope: str, sort: Sort = Sort.CREATED_AT) -> Query:
+    ids = population.type_ids if types == "all types" else population.type_ids[:1]
+    return Query(tuple(ScanRange(CLUSTER, type_id, SCOPES[scope]) for type_id in ids), sort, False, 50)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("types", ["one type", "all types"])
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_what_is_passed_over_is_passed_over_in_an_index(
+    pool: Pool, population: Population, scope: str, types: str
+) -> None:
+    for sort, descending in ORDERS:
+        query = replace(of_scope(population, types, scope, sort), descending=descending)
+        rows = (await count(pool, query)).items // 2
+        explaining = ExplainingPool(pool)
+        assert await position_behind(explaining, query, rows) is not None
+        assert sum(one.sequential_scans for one in explaining.plans) == 0, query.sort
+        if sort not in BY_EXPRESSION:
+            near = 2 * SAMPLE_OF_KEYS + rows // 2 if query.index_ranges > MANY else 4 * query.index_ranges
+            assert sum(one.visited_rows for one in explaining.plans) <= rows + near, query.sort
+            passed_over = [one for one in explaining.plans if re.search("page (offset|count)", one.sql)]
+            assert {node["Node Type"] for one in passed_over for node in one.scans()} == {"Index Only Scan"}, query.sort
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("types", ["one type", "all types"])
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_matches_are_counted_in_an_index_and_up_to_a_bound(
+    pool: Pool, population: Population, monkeypatch: pytest.MonkeyPatch, scope: str, types: str
+) -> None:
+    """Where there are more an estimate is good: within a factor of 2."""
+    monkeypatch.setattr(plan, "COUNTED_ROWS", COUNTED_ROWS // 64)
+    monkeypatch.setattr(plan, "COUNTED", COUNTED_ROWS // 16)
+    name = await _one_name(pool, population)
+    for wanted in filters(name, NO_COMPOSITION).values():
+        query = replace(of_scope(population, types, scope), filters=wanted)
+        explaining = ExplainingPool(pool)
+        total = await count(explaining, query)
+        looked_at = COUNTED_ROWS // 16 + (2 * SAMPLE_OF_MATCHES if total.estimated else 0)
+        assert sum(one.sequential_scans for one in explaining.plans) == 0, wanted
+        assert sum(one.visited_rows for one in explaining.plans) <= looked_at, wanted
+        there = await _counted_plainly(pool, query)
+        if total.estimated:
+            assert there / 2 <= total.items <= 2 * there, (wanted, there, total)
+        else:
+            assert total.items == there, wanted
+
+
+async def _one_name(pool: Pool, population: Population) -> str:
+    async with pool.connection() as connection:
+        name: str = await connection.fetchval(
+            "SELECT name FROM resources WHERE type_id = $1 LIMIT 1", population.type_ids[0]
+        )
+        return name
+
+
+async def _counted_plainly(pool: Pool, query: Query) -> int:
+    wanted = query.filters
+    async with pool.connection() as connection:
+        there: int = await connection.fetchval(
+            """
+            SELECT count(*) FROM resources WHERE type_id = ANY ($1) AND ($2::text[] IS NULL OR namespace = ANY ($2))
+                AND ($3::jsonb IS NULL OR labels @> $3) AND ($4::text IS NULL OR name = $4)
+                AND ($5::text IS NULL OR strpos(lower(name), lower($5)) > 0)
+                AND ($6::timestamptz IS NULL OR updated_at >= $6) AND ($7::uuid IS NULL OR composition_id = $7)
+            """,
+            [scanned.type_id for scanned in query.ranges],
+            query.ranges[0].namespaces,
+            None if wanted.labels is None else msgspec.json.encode(dict(wanted.labels)),
+            wanted.name,
+            wanted.name_contains,
+            wanted.since,
+            wanted.composition_id,
+        )
+    return there
