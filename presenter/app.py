@@ -122,7 +122,7 @@ async def run(
         resources, pages = served or (None, None)
         health = Health(catalog, registry, settings.metrics, pages)
         routes = [*(resources.routes if resources is not None else ()), *health.routes]
-        application = Application(routes, Observer(registry, trace))
+        application = Application(routes, Observer(registry, trace), settings.http.cors_origins)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(catalog.follow(), name="catalog")

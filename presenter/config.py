@@ -142,6 +142,12 @@ class HttpSettings(_Group):
         description="how many bytes of pages each process keeps, as they went out, until something in them changes; "
         "0: none",
     )
+    cors_origins: CommaSeparated = Field(
+        (),
+        alias="CORS_ORIGINS",
+        description="origins, such as `https://portal.example`, whose pages' scripts may read answers; `*`: all; "
+        "absent: none",
+    )
     max_connections: int = Field(
         1024,
         alias="MAX_CONNECTIONS",
@@ -154,6 +160,14 @@ class HttpSettings(_Group):
         ge=1,
         description="how many of these may be idle",
     )
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", origin):
+                raise ValueError(f"{origin} is no origin: allowed is one like https://portal.example, or *")
+        return origins
 
     @field_validator("max_page_bytes")
     @classmethod

@@ -82,6 +82,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "LIST_VERB": "get",
         "DENIED_AS_EMPTY": "true",
         "UNKNOWN_PARAMETERS": "ignore",
+        "CORS_ORIGINS": "https://portal.example, http://localhost:3000",
         "RBAC_MAX_STALENESS": "90s",
         "SAR_CACHE_TTL": "1m",
         "RECONCILE_INTERVAL": "20m",
@@ -149,6 +150,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.access.list_verb == "get"
     assert settings.access.denied_as_empty is True
     assert settings.http.unknown_parameters == "ignore"
+    assert settings.http.cors_origins == ("https://portal.example", "http://localhost:3000")
     assert settings.access.rbac_max_staleness == timedelta(seconds=90)
     assert settings.access.sar_cache_ttl == timedelta(minutes=1)
 
@@ -208,6 +210,8 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("LIST_VERB", "watch"),
         ("DENIED_AS_EMPTY", "sometimes"),
         ("UNKNOWN_PARAMETERS", "some"),
+        ("CORS_ORIGINS", "portal.example"),
+        ("CORS_ORIGINS", "https://portal.example/"),
         ("RBAC_MAX_STALENESS", "5"),
         ("SAR_CACHE_TTL", "ten seconds"),
     ],

@@ -5,6 +5,7 @@ Every request:
     application     goes to the endpoint of its route, is observed, and its failure becomes a Status
     routes          what a route is: which endpoint answers which method of which path
     status          errors as Kubernetes Status objects
+    cors            which pages of a browser may read answers
 
 The endpoints:
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from presenter.api.cors import shared
 from presenter.api.documentation import documentation
 from presenter.api.routes import Route
 from presenter.api.status import failure
 from presenter.errors import CallerGone, MethodNotAllowed, NotFound, PresenterError
 from presenter.http.connection import REFUSED
-from presenter.observability import Observation, Observer, observe
+from presenter.observability import Observation, Observer, observe, observed
 
 _Methods = dict[str, Route]
 _SEGMENT = re.compile(r"\{(\w+)\}")
@@ -24,13 +26,22 @@ log = structlog.get_logger(__name__)
 
 
 class Application:
-    """Answers the requests for these routes, and for their documentation."""
+    """Answers the requests for these routes, and for their documentation.
 
-    def __init__(self, routes: Iterable[Route], observer: Observer) -> None:
+    HEAD is answered as GET is, by a server that leaves out the body; OPTIONS tells the methods. Scripts of pages from
+    these `origins` may read the answers.
+    """
+
+    def __init__(self, routes: Iterable[Route], observer: Observer, origins: Sequence[str] = ()) -> None:
         routes = tuple(routes)
         by_path: dict[str, _Methods] = {}
         for route in (*routes, *documentation(routes)):
             by_path.setdefault(route.path, {})[route.method] = route
+        for path, methods in by_path.items():
+            if (got := methods.get("GET")) is not None and not got.is_endless:
+                methods["HEAD"] = got
+            allow = Response(status_code=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
+            methods["OPTIONS"] = Route("OPTIONS", path, allow)
         self._plain = {path: methods for path, methods in by_path.items() if "{" not in path}
         self._patterns = [
             (re.compile(_SEGMENT.sub(r"(?P<\1>[^/]+)", path)), methods)
@@ -38,6 +49,7 @@ class Application:
             if path not in self._plain
         ]
         self._observer = observer
+        self._respond: ASGIApp = shared(self._answer, origins) if origins else self._answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -45,15 +57,23 @@ class Application:
         observation = Observation(scope["method"], scope["path"], _trace_id(headers))
         observe(observation)
 
-        async def observed(message: Message) -> None:
+        async def observing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 observation.begin(None)
                 observation.code = message["status"]
                 message["headers"] = [*message["headers"], *_headers(observation)]
-            else:
+            elif scope["method"] != "HEAD":
                 observation.body_bytes += len(message.get("body", b""))
             await send(message)
 
+        try:
+            await self._respond(scope, receive, observing)
+        finally:
+            self._observer.end(observation, headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request answered by the endpoint of its route; failures are Statuses."""
+        observation = observed()
         try:
             if REFUSED in scope["state"]:
                 raise scope["state"].pop(REFUSED)  # kept there, it and this frame would wait for garbage collection
@@ -62,22 +82,18 @@ class Application:
             observation.route = (route or next(iter(methods.values()))).path
             if route is None:
                 raise MethodNotAllowed(f"{scope['method']} is not allowed on {scope['path']}", list(methods))
-            await route.endpoint(scope, receive, observed)
+            await route.endpoint(scope, receive, send)
         except CallerGone as gone:
             observation.code, observation.reason = gone.status, gone.reason
         except PresenterError as error:
             observation.reason = error.reason
             if error.status >= 500:
                 log.warning("request failed", error=str(error), reason=error.reason)
-            await failure(error)(scope, receive, observed)
+            await failure(error)(scope, receive, send)
         except Exception:  # a bug: the caller is told so in general, the server logs it in full
             observation.reason = PresenterError.reason
-            await failure(PresenterError("unexpected error: the service's log has the details"))(
-                scope, receive, observed
-            )
+            await failure(PresenterError("unexpected error: the service's log has the details"))(scope, receive, send)
             raise
-        finally:
-            self._observer.end(observation, headers)
 
     def _routes_at(self, path: str) -> tuple[_Methods, Mapping[str, str]]:
         """The routes of a path by their methods, and what stands for the names in it. Raises NotFound."""

@@ -197,6 +197,7 @@ def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: H
         ("LIST_VERB", ["get"], ["watch"]),
         ("DENIED_AS_EMPTY", [True, "false"], ["sometimes"]),
         ("UNKNOWN_PARAMETERS", ["refuse", "ignore"], ["some"]),
+        ("CORS_ORIGINS", ["*", "https://a.example, http://localhost:3000", ""], ["a.example", "https://a.example/"]),
     ],
 )
 def test_config_takes_what_the_service_takes(variable: str, good: list[Any], bad: list[Any]) -> None:

@@ -304,6 +304,14 @@ async def test_cursors_are_good_for_who_has_the_key(system: System) -> None:
 # -- who may see what ------------------------------------------------------------------------------------------------
 
 
+@shows("CORS_ORIGINS")
+async def test_pages_of_the_origins_may_read_answers(system: System) -> None:
+    service = await system.start("serve", CORS_ORIGINS="https://portal.example")
+    for origin, allowed in (("https://portal.example", True), ("https://elsewhere.example", False)):
+        async with service.session.get(f"{service.url}/livez", headers={"Origin": origin}) as response:
+            assert ("Access-Control-Allow-Origin" in response.headers) is allowed
+
+
 @shows("DENIED_AS_EMPTY", "UNKNOWN_PARAMETERS")
 async def test_what_the_go_service_does_not_refuse_need_not_be_refused(system: System) -> None:
     service = await (await system.start(DENIED_AS_EMPTY="true", UNKNOWN_PARAMETERS="ignore")).ready()
