@@ -38,6 +38,7 @@ from presenter.api.inflight import Inflight
 from presenter.api.metrics import OF_HOT_PAGES
 from presenter.cache import schema
 from presenter.cache.catalog_reader import CatalogReader
+from presenter.cache.clock import SteadyClock
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.filling import fill
 from presenter.cache.lease import Claim, Lease, Recoveries
@@ -191,7 +192,7 @@ async def _watching(
             raise ConfigError(
                 f"DB_USER is {address.user!r}, who may not write at {address.label}: name who migrated it"
             )
-        recoveries = Recoveries()
+        recoveries, clock = Recoveries(), SteadyClock()
 
         async def watch(epoch: int) -> None:
             writer = Writer(pool, name, epoch)
@@ -214,7 +215,7 @@ async def _watching(
                 await asyncio.wait((filling,))
 
         holder = f"{platform.node()}/{os.getpid()}"
-        lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries)
+        lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries, clock=clock)
         log.info("watching", cluster=name, watch=patterns.texts, namespaces=settings.cluster.namespaces or "all")
         yield partial(lease.lead, watch)
 

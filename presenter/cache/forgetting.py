@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from presenter.cache.clock import SteadyClock
 from presenter.cache.lease import CREATE_LEASE, LeaseStatus, LeaseTimings, Observed
 from presenter.cache.writes import ANNOUNCE
 from presenter.errors import NotFound, Unavailable
@@ -51,7 +52,7 @@ async def forget_cluster(pool: Pool, cluster: str) -> int:
 
 async def _free_lease(pool: Pool, cluster: str) -> LeaseStatus:
     """The lease, once it is certain that nobody renews it. Raises Unavailable when somebody does."""
-    observed = Observed(pool, cluster, LeaseTimings().duration)
+    observed = Observed(pool, cluster, LeaseTimings().duration, SteadyClock())
     first = await observed.look()
     while not (lease := await observed.look()).free:
         if lease != first:

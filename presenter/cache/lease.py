@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from presenter.cache.clock import JUMP, Reading, SteadyClock
 from presenter.cache.metrics import LEADER
 from presenter.errors import ClusterError, ConfigError, LeaseLost, Unavailable
 
@@ -34,12 +35,9 @@ RECENT = timedelta(minutes=10)
 
 log = structlog.get_logger(__name__)
 
-JUMP = timedelta(minutes=3)
-"""By less than this a clock may be set forward or back without anybody taking notice."""
-
 _STATUS = """
 SELECT coalesce(c.uid, '') AS uid, coalesce(l.holder, '') AS holder, coalesce(l.epoch, 0) AS epoch,
-    coalesce(l.expires_at, to_timestamp(0)) AS expires_at,
+    coalesce(l.expires_at, to_timestamp(0)) AS expires_at, extract(epoch FROM time.now)::float8 AS now,
     coalesce(l.expires_at <= time.now - $2::interval, true) AS over,
     coalesce(l.expires_at > time.now - $3::interval AND l.expires_at <= time.now + $2 + $4::interval, false) AS recent
 FROM (SELECT clock_timestamp()) time (now)
@@ -55,7 +53,18 @@ WHERE cluster = $1 AND epoch = $5 AND expires_at = $6
 RETURNING epoch
 """
 _RENEW = """
-UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = $1 AND epoch = $2 RETURNING true
+UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = $1 AND epoch = $2
+RETURNING extract(epoch FROM clock_timestamp())::float8
+"""
+# Who has not seen the clock jump sees a watch be as old as it is. One that is being written just now has a new date.
+_MOVE = """
+UPDATE watches w SET last_event_at = w.last_event_at + early.jumped
+FROM (
+    SELECT w.type_id, w.namespace, $2::interval AS jumped FROM watches w JOIN resource_types t ON t.id = w.type_id
+    WHERE t.cluster = $1 AND extract(epoch FROM clock_timestamp() - w.last_event_at) / extract(epoch FROM $2) > 0.5
+    FOR UPDATE OF w SKIP LOCKED
+) AS early
+WHERE w.type_id = early.type_id AND w.namespace = early.namespace
 """
 _RELEASE = "UPDATE leases SET expires_at = clock_timestamp() - $3::interval WHERE cluster = $1 AND epoch = $2"
 
@@ -80,6 +89,7 @@ class Lease:
     """The lease of one cluster, for one process (`holder`).
 
     It is taken only where the `claim` to the cluster's name allows it. `recoveries` counts the outages that are over.
+    The `clock` is read whenever the lease is looked at or renewed.
     """
 
     def __init__(
@@ -91,6 +101,7 @@ class Lease:
         *,
         claim: Claim | None = None,
         recoveries: Recoveries | None = None,
+        clock: SteadyClock | None = None,
     ) -> None:
         self._pool = pool
         self._cluster = cluster
@@ -99,6 +110,7 @@ class Lease:
         self._duration = timedelta(seconds=self._timings.duration)
         self._claim = claim
         self._recoveries = recoveries or Recoveries()
+        self._clock = clock or SteadyClock()
         self._outage = _Outage(cluster)
         self._leader = LEADER.labels(cluster)
 
@@ -135,7 +147,7 @@ class Lease:
 
     async def _take(self) -> int:
         logged = False
-        observed = Observed(self._pool, self._cluster, self._timings.duration)
+        observed = Observed(self._pool, self._cluster, self._timings.duration, self._clock)
         while True:
             try:
                 status = await observed.look()
@@ -166,8 +178,12 @@ class Lease:
             await asyncio.sleep(pause)
             try:
                 async with self._pool.connection() as connection:
-                    if not await connection.fetchval(_RENEW, self._cluster, epoch, self._duration):
+                    began = time.monotonic()
+                    said = await connection.fetchval(_RENEW, self._cluster, epoch, self._duration)
+                    if said is None:
                         return
+                    if jumped := self._clock.read(Reading.between(began, time.monotonic(), said)):
+                        await connection.execute(_MOVE, self._cluster, timedelta(seconds=jumped))
             except Unavailable as error:
                 self._outage.begin("the lease cannot be renewed", error)
                 pause = min(self._timings.retry, self._timings.renewal)
@@ -183,23 +199,26 @@ class Lease:
 
 
 class Observed:
-    """The lease of a cluster as it is seen from outside, again and again."""
+    """The lease of a cluster as it is seen from outside, again and again. The `clock` is read with it."""
 
-    def __init__(self, pool: Pool, cluster: str, duration: float) -> None:
+    def __init__(self, pool: Pool, cluster: str, duration: float, clock: SteadyClock) -> None:
         self._pool = pool
         self._cluster = cluster
         self._duration = duration
+        self._clock = clock
         self._seen: tuple[int, datetime] | None = None
         self._since = 0.0
 
     async def look(self) -> LeaseStatus:
         """How it stands. Raises DatabaseUnavailable."""
-        began = time.monotonic()
         async with self._pool.connection() as connection:
+            began = time.monotonic()
             row = await connection.fetchrow(_STATUS, self._cluster, JUMP, RECENT, timedelta(seconds=self._duration))
         assert row is not None  # it is a join with a row that is always there
+        ended = time.monotonic()
+        self._clock.read(Reading.between(began, ended, row["now"]))
         if self._seen != (row["epoch"], row["expires_at"]):
-            self._seen, self._since = (row["epoch"], row["expires_at"]), time.monotonic()
+            self._seen, self._since = (row["epoch"], row["expires_at"]), ended
         free = row["over"] or began - self._since >= self._duration
         return LeaseStatus(row["uid"], row["holder"], free, row["recent"], *self._seen)
 
