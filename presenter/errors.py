@@ -83,6 +83,13 @@ class NotAcceptable(PresenterError):
     reason = "NotAcceptable"
 
 
+class Expired(PresenterError):
+    """What changed since then is no longer known: only to read everything anew helps."""
+
+    status = 410
+    reason = "Expired"
+
+
 class PayloadTooLarge(PresenterError):
     """The request body is larger than any request needs to be."""
 

@@ -37,6 +37,7 @@ Reading all else:
     catalog         which clusters, types and watches there are, and their state; `catalog_reader` keeps it in memory
     clock           the database's clock, which may be set, and how long ago moments are by it
     report          the catalog as JSON
+    feed            what changed since a revision, in batches
     conversion      the versions of a type that differ from the cached one by name only
     informer        all objects of a few types, kept in memory and up to date
 """
