@@ -25,8 +25,13 @@ from presenter.errors import PresenterError
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Run the migrations on a connection."""
-    context.configure(connection=connection, target_metadata=metadata, process_revision_directives=number)
+    """Run the migrations on a connection, each in a transaction of its own: an index may be made outside of any."""
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        process_revision_directives=number,
+        transaction_per_migration=True,
+    )
     with context.begin_transaction():
         context.run_migrations()
 
@@ -39,10 +44,12 @@ def number(_context: MigrationContext, _base: object, directives: list[Migration
 
 def print_sql() -> None:
     """Print what the migrations would do."""
-    context.configure(dialect_name="postgresql", target_metadata=metadata, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql", target_metadata=metadata, literal_binds=True, transaction_per_migration=True
+    )
+    for statement in LOCK:
+        context.execute(statement)
     with context.begin_transaction():
-        for statement in LOCK:
-            context.execute(statement)
         context.run_migrations()
 
 

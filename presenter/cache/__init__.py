@@ -15,6 +15,7 @@ The schema:
 Writing:
 
     writer          each write, in a transaction with its checkpoint; `writes` are its statements
+    numbering       the revisions of what is written, one after the other
     lease           one process writes a cluster at a time
     watch_patterns  which types are kept
     items           the item of an object as it goes out, stored compressed (a piece); `deflate` puts gzip together

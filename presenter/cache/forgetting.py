@@ -25,6 +25,7 @@ _LOOK_SECONDS = 0.2
 
 _FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1"
 _FORGET_REST = (
+    "DELETE FROM past_states WHERE cluster = $1",
     "DELETE FROM resource_types WHERE cluster = $1",  # and their watches
     "DELETE FROM clusters WHERE name = $1",
 )

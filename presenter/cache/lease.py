@@ -46,11 +46,17 @@ FROM (SELECT clock_timestamp()) time (now)
 CREATE_LEASE = """
 INSERT INTO leases (cluster, epoch, holder, expires_at) VALUES ($1, 0, '', to_timestamp(0)) ON CONFLICT DO NOTHING
 """
+# A leader who keeps the feed passes it on to one who does, too (see `numbering`).
 _TAKE = """
-UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + $2::interval
-WHERE cluster = $1 AND epoch = $5 AND expires_at = $6
-    AND coalesce((SELECT uid FROM clusters WHERE name = $1), '') = $4
-RETURNING epoch
+WITH taken AS (
+    UPDATE leases SET epoch = epoch + 1, holder = $3, expires_at = clock_timestamp() + $2::interval
+    WHERE cluster = $1 AND epoch = $5 AND expires_at = $6
+        AND coalesce((SELECT uid FROM clusters WHERE name = $1), '') = $4
+    RETURNING epoch
+), passed_on AS (
+    UPDATE clusters SET feed_epoch = taken.epoch FROM taken WHERE name = $1 AND feed_epoch = taken.epoch - 1
+)
+SELECT epoch FROM taken
 """
 _RENEW = """
 UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = $1 AND epoch = $2

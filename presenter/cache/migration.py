@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from presenter.cache.failures import translated
 from presenter.cache.pool import Address
@@ -22,14 +22,19 @@ from presenter.errors import ConfigError, DatabaseBusy
 
 Outcome = TypeVar("Outcome")
 
+_KEY = 0x70726573656E7472
+"""Any number of our own: "presentr" in ASCII."""
+
 LOCK = (
-    # One migrator at a time. The key is any number of our own: "presentr" in ASCII.
-    f"SELECT pg_advisory_xact_lock({0x70726573656E7472})",
+    # One migrator at a time, over all transactions that it takes.
+    f"SELECT pg_advisory_lock({_KEY})",
     # Others serve and watch meanwhile, and queue behind a migration that waits for a table. So it gives up and tries
     # again, well before PostgreSQL would look for a deadlock (1 s) and end one of them.
-    "SET LOCAL lock_timeout = '500ms'",
+    "SET lock_timeout = '500ms'",
 )
-"""The first statements of every transaction that migrates."""
+"""The first statements of every session that migrates."""
+
+_TRY_LOCK = f"SELECT pg_try_advisory_lock({_KEY})"
 
 _CONFLICTS = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _RETRY_INTERVAL = 0.5
@@ -59,7 +64,7 @@ async def migrate(address: Address, patience: float = PATIENCE) -> tuple[str | N
 async def exclusively(
     address: Address, work: Callable[[sa.Connection], Outcome], patience: float = PATIENCE
 ) -> Outcome:
-    """Do `work` in one transaction, while nobody else migrates; again where others hold a table that it needs.
+    """Do `work`, which makes its own transactions, while nobody else migrates; again where others hold what it needs.
 
     Raises DatabaseBusy when they do so for `patience` seconds, DatabaseUnavailable, SchemaOutdated, and
     ConfigError for an unusable address and for a database of another program.
@@ -71,9 +76,8 @@ async def exclusively(
             while True:
                 try:
                     with driver_errors():
-                        async with engine.begin() as connection:
-                            for statement in LOCK:
-                                await connection.execute(sa.text(statement))
+                        async with engine.connect() as connection:
+                            await _lock(connection)
                             return await connection.run_sync(work)
                 except _CONFLICTS as error:
                     if asyncio.get_running_loop().time() > deadline:
@@ -91,6 +95,15 @@ async def exclusively(
         await engine.dispose()
 
 
+async def _lock(connection: AsyncConnection) -> None:
+    """As LOCK does, but without a statement that waits: an index made concurrently would wait for its snapshot."""
+    while not await connection.scalar(sa.text(_TRY_LOCK)):
+        await connection.rollback()
+        await asyncio.sleep(_RETRY_INTERVAL)
+    await connection.execute(sa.text(LOCK[-1]))
+    await connection.commit()
+
+
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Raise asyncpg's errors in place of SQLAlchemy's, which wrap them."""
@@ -104,7 +117,8 @@ def driver_errors() -> Iterator[None]:
 
 
 def _migrate(connection: sa.Connection) -> tuple[str | None, str]:
-    before = _current(connection)
+    with connection.begin():
+        before = _current(connection)
     if before is not None and before > HEAD:
         return before, before
     config = configuration()

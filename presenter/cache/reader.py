@@ -61,14 +61,15 @@ async def grant_reading(address: Address, role: str, query_timeout: timedelta) -
     settings = {**PLANNING, **statement_timeout(query_timeout)}
 
     def work(connection: sa.Connection) -> list[str]:
-        _require_reader(connection, role, address)
-        for grant in _column(connection, _GRANTS, role, [*metadata.tables, "alembic_version"]):
-            connection.exec_driver_sql(grant)
-        return [
-            statement
-            for statement in _column(connection, _SETTINGS, role, list(settings), list(settings.values()))
-            if not _run_if_permitted(connection, statement)
-        ]
+        with connection.begin():
+            _require_reader(connection, role, address)
+            for grant in _column(connection, _GRANTS, role, [*metadata.tables, "alembic_version"]):
+                connection.exec_driver_sql(grant)
+            return [
+                statement
+                for statement in _column(connection, _SETTINGS, role, list(settings), list(settings.values()))
+                if not _run_if_permitted(connection, statement)
+            ]
 
     return await exclusively(address, work)
 

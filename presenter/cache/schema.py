@@ -7,7 +7,7 @@ import asyncpg
 from presenter.cache.pool import Pool
 from presenter.errors import SchemaOutdated
 
-HEAD = "0003"
+HEAD = "0005"
 """The revision this version of the program works with. Revisions are numbered in order: `0001`, `0002`."""
 
 

@@ -35,6 +35,11 @@ clusters = sa.Table(
     sa.Column("secret_data", sa.Boolean, nullable=False),  # whether the values of Secrets are kept
     sa.Column("discovered_at", sa.DateTime(timezone=True)),  # when all its types were declared
     sa.Column("completed_at", sa.DateTime(timezone=True)),  # when the first lists of all of them were complete
+    _count("revision"),  # of the last transaction that changed rows of it
+    _count("feed_begins"),  # the revision since which every past state is kept
+    sa.Column("feed_epoch", sa.BigInteger),  # of the last lease since whose holders keep past states, one and all
+    # Revisions that a failover may have undone: no position is among them.
+    sa.Column("lost", pg.INT8MULTIRANGE, nullable=False, server_default="{}"),
 )
 
 resource_types = sa.Table(
@@ -68,7 +73,7 @@ watches = sa.Table(
     _count("lists"),  # that were completed
     _count("repairs"),  # differences that a reconciliation found
     _count("sanitised"),  # objects that could not be stored as they are
-    _count("revision"),  # of the last transaction that changed rows of it
+    _count("revision"),  # of the last transaction that changed rows of its type
     _count("numbered"),  # events that were applied under a revision
 )
 
@@ -114,6 +119,37 @@ resources = sa.Table(
     _count("revision"),  # of the transaction that changed it last; 0: it was a version that did not count
     _time("piece_of", nullable=True),  # the `updated_at` of the state that the piece is of; of another it is void
     sa.Column("piece", sa.LargeBinary),  # the item as it goes out, compressed (see `items`); NULL: not made yet
+    _count("added"),  # the revision of the transaction that brought the object; 0: it was here before that counted
+    sa.Index("resources_revision", "type_id", "revision"),
+)
+
+# What objects were until a revision: the labels that one had before they changed, or all that is left of one that is
+# gone. Then it also says of which type it was, since that may be gone, too.
+past_states = sa.Table(
+    "past_states",
+    metadata,
+    sa.Column("cluster", sa.Text(collation="C"), primary_key=True),
+    sa.Column("type_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("uid", sa.Text(collation="C"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),  # of the transaction that ended it
+    sa.Column("ended_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.text("now()")),
+    sa.Column("added", sa.BigInteger, nullable=False),
+    sa.Column("labels", pg.JSONB, nullable=False),
+    sa.Column("composition_id", pg.UUID(as_uuid=False)),
+    sa.Column("gone", sa.Boolean, nullable=False),  # the rest is of such objects only
+    _text("api_group", nullable=True),
+    _text("resource", nullable=True),
+    _text("kind", nullable=True),
+    _text("namespace", nullable=True),
+    _text("name", nullable=True),
+    _text("version", nullable=True),
+    sa.Column("resource_version", sa.Numeric),
+    sa.Column("deletion_version", sa.Numeric),  # the resourceVersion of the deletion, where an event told it
+    _time("created_at", nullable=True),
+    _time("updated_at", nullable=True),
+    sa.Column("piece", sa.LargeBinary),
+    sa.Column("raw", pg.JSONB),  # where there is no piece
+    sa.Index("past_states_revision", "cluster", "revision"),
 )
 
 _ORDERS = {

@@ -1,8 +1,9 @@
 """Every write. What the API server said becomes rows, in transactions that carry their checkpoint with them.
 
-One writer serialises its transactions, and each that changes rows has the next revision: a number that it writes on
-every row it touches, and on the watch that brought the change. So who has seen a revision has seen all below it, and
-what changed since is what has a higher one.
+One writer serialises its transactions, and each that changes rows has the next revision (see `numbering`): a number
+that it writes on every row it touches, and on the watch that brought the change. So who has seen a revision has seen
+all below it, and what changed since is what has a higher one. What goes, and what labels were before they change, is
+kept as a past state of that revision: from these and the rows follows what has changed since any revision (see `feed`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from presenter import raw_json
 from presenter.cache import items, writes
 from presenter.cache.lease import UNKNOWN, fence, lease_lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
+from presenter.cache.numbering import Numbering
 from presenter.cache.pages import row_of
 from presenter.cache.unstorable import UNSTORABLE, metadata_only
 from presenter.errors import DatabaseUnavailable, UnknownCluster
@@ -42,15 +44,12 @@ if TYPE_CHECKING:
 
     from presenter.cache.pool import Connection, Pool
 
-    Upsert = Callable[[Connection, Watch, int, Sequence[Object]], Awaitable["Written"]]
+    Upsert = Callable[[Connection, Watch, int, "_Rows"], Awaitable["Written"]]
 
 _HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 NOW = math.inf
 """The moment at which something is written, whenever that is."""
-
-REVISIONS_LOST = 2**20
-"""More than the writer before can have used in transactions that were lost since."""
 
 _CLOCK_HOLDS = 1.0
 """Seconds for which this process counts on by itself from what the database's clock has said."""
@@ -88,19 +87,49 @@ class _List:
     names: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What is stored of some objects, in their order, each with its piece."""
+
+    objects: Sequence[Object]
+    pieces: Sequence[bytes]
+    updated_at: datetime
+
+    def __getitem__(self, part: slice) -> _Rows:
+        return _Rows(self.objects[part], self.pieces[part], self.updated_at)
+
+    @property
+    def columns(self) -> tuple[list[Any], ...]:
+        """A list for each column."""
+        return (
+            [object.uid for object in self.objects],
+            [object.namespace for object in self.objects],
+            [object.name for object in self.objects],
+            [object.version for object in self.objects],
+            [object.resource_version for object in self.objects],
+            [object.created_at for object in self.objects],
+            [object.composition_id for object in self.objects],
+            [object.labels for object in self.objects],
+            [object.raw for object in self.objects],
+            list(self.pieces),
+        )
+
+
 class _Clock:
     """The database's clock, by which rows are dated: it is asked once a second, and counted on from there.
 
     It never goes back by less than a second: that much may be its answer's way. By more it was set back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._asked = -math.inf
         self._said = self._last = datetime.min.replace(tzinfo=UTC)
 
-    async def now(self, connection: Connection) -> datetime:
+    async def now(self) -> datetime:
         if time.monotonic() - self._asked > _CLOCK_HOLDS:
-            self._said = await connection.fetchval(writes.CLOCK)
+            async with self._pool.connection() as connection:
+                self._said = await connection.fetchval(writes.CLOCK)
             self._asked = time.monotonic()
         now = self._said + timedelta(seconds=time.monotonic() - self._asked)
         if not timedelta(0) < self._last - now < timedelta(seconds=1):
@@ -124,8 +153,8 @@ class Writer:
         self._lists: dict[Watch, _List] = {}
         self._committed: dict[Watch, str] = {}
         self._opened: tuple[str, list[str], bool] | None = None
-        self._revision: int | None = None
-        self._clock = _Clock()
+        self._numbering = Numbering(cluster, epoch)
+        self._clock = _Clock(pool)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -138,17 +167,15 @@ class Writer:
     async def _connection(self) -> AsyncIterator[Connection]:
         with failures_counted():
             async with self._turn, self._pool.connection() as connection:
-                yield connection
-
-    async def _next_revision(self, connection: Connection) -> int:
-        """That of a transaction which changes rows: higher than every one before, also those the database has lost.
-
-        A failover may lose some of the last. This writer remembers its own, and leaps over those of the one before it.
-        """
-        if self._revision is None:
-            self._revision = await connection.fetchval(writes.REVISION, self._cluster) + REVISIONS_LOST
-        self._revision += 1
-        return self._revision
+                before = self._numbering.last
+                try:
+                    yield connection
+                except UNSTORABLE:  # which PostgreSQL has undone
+                    self._numbering.last = before
+                    raise
+                except BaseException:  # whatever it was, it may have been committed
+                    self._numbering.last = None
+                    raise
 
     # -- what is watched -----------------------------------------------------------------------------------------------
 
@@ -179,6 +206,7 @@ class Writer:
                 or (not secret_data and await connection.fetchval(writes.READABLE_SECRETS, self._cluster, _HARMLESS))
             ):
                 await connection.execute(writes.BEGIN_ANEW, self._cluster, "secrets")
+            await self._numbering.at(connection)  # from now on the feed is kept
             await connection.execute(writes.ANNOUNCE)
             others = await connection.fetch(writes.OTHER_NAMES, self._cluster, uid) if uid and uid != known else ()
         self._opened = (uid, list(watch), secret_data)
@@ -222,12 +250,11 @@ class Writer:
             type_id: int = declared["id"]
             if declared["previous_version"] not in (None, type.version):
                 await connection.execute(writes.FORGET_CHECKPOINTS, type_id)
-            await connection.execute(writes.DROP_OTHER_WATCHES, type_id, list(namespaces))
             await connection.execute(writes.DECLARE_WATCHES, type_id, list(namespaces))
             if ALL_NAMESPACES not in namespaces:
-                dropped = await connection.execute(writes.DROP_OTHER_ROWS, self._cluster, type_id, list(namespaces))
-                if _count(dropped):
-                    await connection.execute(writes.ROWS_DROPPED, type_id, await self._next_revision(connection))
+                dropped, revision = await self._bury(connection, writes.DROP_OTHER_ROWS, type_id, list(namespaces))
+                if dropped:
+                    await connection.execute(writes.ROWS_DROPPED, type_id, revision)
             await connection.execute(writes.ANNOUNCE)
         return [Watch(type_id, type, namespace) for namespace in namespaces]
 
@@ -246,7 +273,7 @@ class Writer:
         """Delete the type with its watches and rows."""
         async with self._transaction() as connection:
             type_id = await connection.fetchval(writes.TYPE_ID, self._cluster, type.group, type.resource)
-            await connection.execute(writes.FORGET_ROWS, self._cluster, type_id)
+            await self._bury(connection, writes.FORGET_ROWS, type_id)
             await connection.execute(writes.FORGET_TYPE, type_id)
             await connection.execute(writes.COMPLETED, self._cluster)
             await connection.execute(writes.ANNOUNCE)
@@ -330,20 +357,25 @@ class Writer:
 
     async def _list_page(self, upsert: Upsert, watch: Watch, objects: Sequence[Object], unreadable: int) -> None:
         uids = [object.uid for object in objects]
-        async with self._transaction() as connection:
-            rows = await connection.fetch(writes.STORED, self._cluster, watch.type_id, uids)
-            stored = {row["uid"]: (row["resource_version"], row["version"]) for row in rows}
-            went_back = any(_is_behind(object, stored.get(object.uid)) for object in objects)
-            if not went_back:
-                await connection.execute(writes.REMEMBER_LISTED, self._lists[watch].id, uids)
-                differing = [object for object in objects if not _is_stored(object, stored.get(object.uid))]
-                if differing or unreadable:
-                    revision = await self._next_revision(connection)
-                    written = await upsert(connection, watch, revision, differing)
-                    await self._count(connection, watch, revision, written.fresh, written.sanitised + unreadable)
-        if went_back:  # then equal versions prove nothing either: all of it is to be written again
-            await self.new_epoch(watch)
+        async with self._pool.connection() as connection:
+            found = await connection.fetch(writes.STORED, self._cluster, watch.type_id, watch.namespace, uids)
+        if not found:
+            raise DatabaseUnavailable(f"PostgreSQL has lost the watch of {watch}")
+        stored = {row["uid"]: (row["resource_version"], row["version"]) for row in found if row["uid"] is not None}
+        if any(_is_behind(object, stored.get(object.uid)) for object in objects):
+            await self.new_epoch(watch)  # then equal versions prove nothing either: all of it is to be written again
             raise DatabaseUnavailable(f"the cluster has older versions of {watch} than the cache: it went back")
+        differing = {object.uid: object for object in objects if not _is_stored(object, stored.get(object.uid))}
+        rows = await self._rows(watch.type, list(differing.values()))
+        async with self._transaction() as connection:
+            as_read = (found[0]["revision"], found[0]["epoch"])
+            remembered = (self._lists[watch].id, uids, watch.type_id, watch.namespace, *as_read)
+            if not await connection.fetchval(writes.REMEMBER_LISTED, *remembered):
+                raise DatabaseUnavailable(f"the rows of {watch} are not what they were when its list was compared")
+            if differing or unreadable:
+                revision = await self._numbering.next(connection)
+                written = await upsert(connection, watch, revision, rows)
+                await self._count(connection, watch, revision, written.fresh, written.sanitised + unreadable)
         self._lists[watch].names += len(uids)
 
     async def finish_list(self, watch: Watch, resource_version: str, *, as_of: float = NOW) -> None:
@@ -356,7 +388,9 @@ class Writer:
             if await connection.fetchval(writes.COUNT_LISTED, listed.id) != listed.names:
                 raise DatabaseUnavailable(f"PostgreSQL has lost a part of the list of {watch}, as a crash makes it do")
             await connection.execute(writes.SWEEP_BY_HASH)
-            swept = await connection.execute(writes.SWEEP, self._cluster, watch.type_id, watch.namespace, listed.id)
+            swept, revision = await self._bury(
+                connection, writes.SWEEP, watch.type_id, watch.namespace, listed.id, always=True
+            )
             await connection.execute(writes.FORGET_LISTED, listed.id)
             await connection.execute(
                 writes.LIST_FINISHED,
@@ -365,12 +399,12 @@ class Writer:
                 resource_version,
                 self._cluster,
                 _since(as_of),
-                await self._next_revision(connection),
+                revision,
             )
             await connection.execute(writes.COMPLETED, self._cluster)
             await connection.execute(writes.ANNOUNCE)
         self._committed[watch] = resource_version
-        log.info("listed", type=str(watch), resource_version=resource_version, swept=_count(swept))
+        log.info("listed", type=str(watch), resource_version=resource_version, swept=swept)
 
     async def apply(
         self,
@@ -393,14 +427,15 @@ class Writer:
         deletes = [event.object for event in last if event.change == "delete"]
         rest = (deletes, checkpoint, len(events) + unreadable, unreadable, as_of)
         with measured("events", len(events)):
+            rows = await self._rows(watch.type, upserts)
             try:
                 async with self._connection() as connection:
-                    await self._apply(connection, watch, await self._next_revision(connection), upserts, *rest)
+                    await self._apply(connection, watch, rows, *rest)
             except UNSTORABLE:
+                rows = await self._rows(watch.type, upserts)
                 async with self._transaction() as connection:
-                    revision = await self._next_revision(connection)
-                    await self._apply(connection, watch, revision, [], *rest)
-                    written = await self._upsert_in_parts(connection, watch, revision, upserts)
+                    revision = await self._apply(connection, watch, rows[:0], *rest)
+                    written = await self._upsert_in_parts(connection, watch, revision, rows)
                     await self._count(connection, watch, revision, written.fresh, written.sanitised)
         if checkpoint is not None:
             self._committed[watch] = checkpoint
@@ -409,22 +444,23 @@ class Writer:
         self,
         connection: Connection,
         watch: Watch,
-        revision: int,
-        upserts: Sequence[Object],
+        rows: _Rows,
         deletes: Sequence[Object],
         checkpoint: str | None,
         events: int,
         unreadable: int,
         as_of: float | None,
-    ) -> None:
+    ) -> int:
+        """Returns the revision it has."""
         committed = self._committed.get(watch)
-        now = await self._clock.now(connection)
+        last = await self._numbering.at(connection)
+        revision = last + 1 if events else last
         outcome = await connection.fetchrow(
             writes.APPLY,
             self._cluster,
             watch.type_id,
-            *self._columns(watch.type, upserts, now),
-            now,
+            *rows.columns,
+            rows.updated_at,
             revision,
             self._epoch,
             watch.namespace,
@@ -433,84 +469,101 @@ class Writer:
             [object.resource_version for object in deletes],
             checkpoint,
             events,
-            sum(object.sanitised for object in upserts) + unreadable,
+            sum(object.sanitised for object in rows.objects) + unreadable,
             bool(events) and watch.type.group == RBAC_GROUP,
             None if as_of is None else _since(as_of),
+            last,
         )
         assert outcome is not None  # it has no FROM
         if self._epoch is not None and not outcome["leads"]:
             raise lease_lost(self._cluster, self._epoch)
-        if committed is not None and not outcome["moved"]:
+        if committed is not None and not outcome["found"]:
             raise DatabaseUnavailable(f"PostgreSQL is not at {committed} in {watch}, where it was left")
+        if outcome["found"] and not outcome["moved"]:
+            raise self._numbering.misplaced()
+        if outcome["moved"]:
+            self._numbering.last = revision
+        return revision
 
     async def _delete(self, connection: Connection, watch: Watch, objects: Sequence[Object]) -> None:
-        deleted = await connection.execute(
+        revision = await self._numbering.next(connection)
+        deleted = await connection.fetchval(
             writes.DELETE,
             self._cluster,
             watch.type_id,
+            revision,
             [object.uid for object in objects],
             [object.resource_version for object in objects],
         )
-        revision = await self._next_revision(connection)
-        await self._count(connection, watch, revision, -_count(deleted), 0)
+        await self._count(connection, watch, revision, -deleted, 0)
+
+    async def _bury(
+        self, connection: Connection, statement: str, type_id: int, *which: object, always: bool = False
+    ) -> tuple[int, int]:
+        """Delete rows of a type, any number, under as many revisions as they take; `always`: one at least.
+
+        Returns how many there were, and the last revision.
+        """
+        last = await self._numbering.at(connection)
+        gone = await connection.fetchrow(statement, self._cluster, type_id, last + 1, *which)
+        assert gone is not None  # it counts
+        if gone["gone"] or always:
+            await self._numbering.next(connection, gone["revision"] - last)
+        return gone["gone"], gone["revision"]
 
     async def _count(self, connection: Connection, watch: Watch, revision: int, objects: int, sanitised: int) -> None:
         await connection.execute(writes.COUNT, watch.type_id, watch.namespace, objects, sanitised, revision)
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    async def _upsert(self, connection: Connection, watch: Watch, revision: int, objects: Sequence[Object]) -> Written:
-        if not objects:
-            return Written()
-        newest = {object.uid: object for object in objects}.values()
-        now = await self._clock.now(connection)
-        columns = self._columns(watch.type, newest, now)
-        fresh = await connection.fetchval(writes.UPSERT, self._cluster, watch.type_id, *columns, now, revision)
-        return Written(fresh, sum(object.sanitised for object in newest))
+    async def _rows(self, type: ResourceType, objects: Sequence[Object]) -> _Rows:
+        """What is to be stored of objects, made before others have to wait for it.
 
-    async def _upsert_in_parts(
-        self, connection: Connection, watch: Watch, revision: int, objects: Sequence[Object]
-    ) -> Written:
+        Who asks for a turn next gets the next one: so rows are dated in the order in which they are committed.
+        """
+        now = await self._clock.now()
+        return _Rows(objects, [self._piece(type, object, now) for object in objects], now)
+
+    def _piece(self, type: ResourceType, object: Object, updated_at: datetime) -> bytes:
+        return items.piece(items.item(object, self._cluster, type, updated_at, object.raw))
+
+    async def _upsert(self, connection: Connection, watch: Watch, revision: int, rows: _Rows) -> Written:
+        if not rows.objects:
+            return Written()
+        fresh = await connection.fetchval(
+            writes.UPSERT, self._cluster, watch.type_id, *rows.columns, rows.updated_at, revision
+        )
+        return Written(fresh, sum(object.sanitised for object in rows.objects))
+
+    async def _upsert_in_parts(self, connection: Connection, watch: Watch, revision: int, rows: _Rows) -> Written:
         """Halve until what PostgreSQL refuses stands alone, and store something of it that it takes."""
         try:
             async with connection.transaction():
-                return await self._upsert(connection, watch, revision, objects)
+                return await self._upsert(connection, watch, revision, rows)
         except UNSTORABLE as error:
-            if len(objects) == 1:
-                return await self._upsert_mended(connection, watch, revision, objects[0], str(error))
-        middle = len(objects) // 2
-        written = await self._upsert_in_parts(connection, watch, revision, objects[:middle])
-        return written + await self._upsert_in_parts(connection, watch, revision, objects[middle:])
+            if len(rows.objects) == 1:
+                return await self._upsert_mended(connection, watch, revision, rows, str(error))
+        middle = len(rows.objects) // 2
+        written = await self._upsert_in_parts(connection, watch, revision, rows[:middle])
+        return written + await self._upsert_in_parts(connection, watch, revision, rows[middle:])
 
     async def _upsert_mended(
-        self, connection: Connection, watch: Watch, revision: int, object: Object, refusal: str
+        self, connection: Connection, watch: Watch, revision: int, refused: _Rows, refusal: str
     ) -> Written:
         """Store of an object what PostgreSQL takes, or leave it out, as one whose very name no index can hold."""
+        [object] = refused.objects
         place = {"type": str(watch), "namespace": object.namespace, "name": object.name[:253]}
         REFUSED.inc()
+        mended = metadata_only(object, watch.type, refusal)
+        piece = self._piece(watch.type, mended, refused.updated_at)
         try:
             async with connection.transaction():
-                written = await self._upsert(connection, watch, revision, [metadata_only(object, watch.type, refusal)])
+                written = await self._upsert(connection, watch, revision, _Rows([mended], [piece], refused.updated_at))
         except UNSTORABLE as error:
             log.error("left out, PostgreSQL refuses even its metadata", **place, error=str(error))
             return Written(sanitised=1)
         log.warning("only metadata is kept, PostgreSQL refuses the rest", **place, error=refusal)
         return written
-
-    def _columns(self, type: ResourceType, objects: Collection[Object], now: datetime) -> tuple[list[Any], ...]:
-        """What is stored of the objects, a list for each column."""
-        return (
-            [object.uid for object in objects],
-            [object.namespace for object in objects],
-            [object.name for object in objects],
-            [object.version for object in objects],
-            [object.resource_version for object in objects],
-            [object.created_at for object in objects],
-            [object.composition_id for object in objects],
-            [object.labels for object in objects],
-            [object.raw for object in objects],
-            [items.piece(items.item(object, self._cluster, type, now, object.raw)) for object in objects],
-        )
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 

@@ -50,10 +50,6 @@ WHERE type_id IN (SELECT id FROM types)
 NEW_EPOCH = "UPDATE resource_types SET epoch = epoch + 1 WHERE id = $1"
 FORGET_CHECKPOINTS = "UPDATE watches SET checkpoint = NULL WHERE type_id = $1"
 
-REVISION = """
-SELECT coalesce(max(w.revision), 0) FROM watches w JOIN resource_types t ON t.id = w.type_id WHERE t.cluster = $1
-"""
-
 TYPES = """
 SELECT id, api_group, version, resource, kind, namespaced, versions FROM resource_types t
 WHERE cluster = $1 AND EXISTS (SELECT FROM watches WHERE type_id = t.id) ORDER BY id
@@ -68,15 +64,41 @@ RETURNING id,
     (SELECT version FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3) AS previous_version
 """
 
+# Those that stay or come take over the revision of those that go: that of the type does not go down.
 DECLARE_WATCHES = """
-INSERT INTO watches (type_id, namespace) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING
+WITH dropped AS (DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[]) RETURNING true)
+INSERT INTO watches (type_id, namespace, revision)
+SELECT $1, unnest($2), (SELECT coalesce(max(revision), 0) FROM watches WHERE type_id = $1)
+ON CONFLICT (type_id, namespace) DO UPDATE SET revision = excluded.revision WHERE EXISTS (SELECT FROM dropped)
 """
 
-DROP_OTHER_WATCHES = "DELETE FROM watches WHERE type_id = $1 AND namespace <> ALL ($2::text[])"
-DROP_OTHER_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($3::text[])"
+# What is left of an object that goes. Its deletion has a resourceVersion where an event told of it.
+_BURY = """
+INSERT INTO past_states (cluster, type_id, uid, revision, added, labels, composition_id, gone,
+    api_group, resource, kind, namespace, name, version, resource_version, deletion_version, created_at, updated_at,
+    piece, raw)
+SELECT cluster, type_id, uid, {revision}, added, labels, composition_id, true,
+    api_group, resource, kind, namespace, name, version, resource_version, {deletion_version}, created_at, updated_at,
+    CASE WHEN piece_of = updated_at THEN piece END, CASE WHEN piece_of = updated_at THEN NULL ELSE raw END
+FROM gone CROSS JOIN (SELECT api_group, resource, kind FROM resource_types WHERE id = $2) AS type
+"""
+# Many at once go in parts, each with a revision of its own: of so many bytes of pieces, each with 8 kB for its rest.
+_BURY_IN_PARTS = _BURY.format(
+    revision="""$3::bigint + coalesce(sum(8192 + coalesce(octet_length(piece), pg_column_size(raw)))
+        OVER (ORDER BY uid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) / 4194304""",
+    deletion_version="NULL",
+)
+_BURIED_IN_PARTS = f"""
+WITH gone AS ({{delete}} RETURNING stored.*), buried AS ({_BURY_IN_PARTS} RETURNING revision)
+SELECT count(*) AS gone, coalesce(max(revision), $3) AS revision FROM buried
+"""
+
+DROP_OTHER_ROWS = _BURIED_IN_PARTS.format(
+    delete="DELETE FROM resources stored WHERE cluster = $1 AND type_id = $2 AND namespace <> ALL ($4::text[])"
+)
 ROWS_DROPPED = "UPDATE watches SET revision = $2 WHERE type_id = $1"
 
-FORGET_ROWS = "DELETE FROM resources WHERE cluster = $1 AND type_id = $2"
+FORGET_ROWS = _BURIED_IN_PARTS.format(delete="DELETE FROM resources stored WHERE cluster = $1 AND type_id = $2")
 FORGET_TYPE = "DELETE FROM resource_types WHERE id = $1"
 TYPE_ID = "SELECT id FROM resource_types WHERE cluster = $1 AND api_group = $2 AND resource = $3"
 
@@ -114,17 +136,27 @@ BEGIN_LIST = """
 UPDATE watches SET state = 'syncing', listing = true, error = CASE WHEN synced_at IS NULL THEN error ELSE '' END
 WHERE type_id = $1 AND namespace = $2
 """
-REMEMBER_LISTED = "INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[])"
+# If the rows still are what STORED has told of them.
+REMEMBER_LISTED = """
+WITH unchanged AS (
+    SELECT FROM watches w JOIN resource_types t ON t.id = w.type_id
+    WHERE w.type_id = $3 AND w.namespace = $4 AND (w.revision, t.epoch) = ($5, $6)
+),
+remembered AS (INSERT INTO listed (list_id, uid) SELECT $1, unnest($2::text[]) FROM unchanged)
+SELECT EXISTS (SELECT FROM unchanged)
+"""
 FORGET_LISTED = "DELETE FROM listed WHERE list_id = $1"
 UNLIST = "DELETE FROM listed WHERE list_id = $1 AND uid = ANY ($2::text[])"
 COUNT_LISTED = "SELECT count(*) FROM listed WHERE list_id = $1"
 FORGET_ABANDONED = "DELETE FROM listed WHERE listed_at < now() - interval '1 day'"
 
-# Read first, write what differs: a list after a restart finds nearly every row as it left it.
+# Read first, write what differs: a list after a restart finds nearly every row as it left it. Where nothing is stored
+# there is one without an object.
 STORED = """
-SELECT uid, r.resource_version, r.version
-FROM resources r JOIN resource_types t ON t.id = r.type_id
-WHERE r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($3::text[]) AND r.epoch = t.epoch
+SELECT w.revision, t.epoch, r.uid, r.resource_version, r.version
+FROM watches w JOIN resource_types t ON t.id = w.type_id
+LEFT JOIN resources r ON r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($4::text[]) AND r.epoch = t.epoch
+WHERE w.type_id = $2 AND w.namespace = $3
 """
 
 CLOCK = "SELECT clock_timestamp()"
@@ -132,9 +164,9 @@ CLOCK = "SELECT clock_timestamp()"
 # An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
 # Equal versions differ only when the type is now watched in another version, and then only in the body.
 _WRITTEN = """
-INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at, revision, piece_of,
+INSERT INTO resources AS stored (cluster, type_id, epoch, updated_at, revision, added, piece_of,
     uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw, piece)
-SELECT $1, t.id, t.epoch, $13::timestamptz, $14::bigint, $13, o.*
+SELECT $1, t.id, t.epoch, $13::timestamptz, $14::bigint, $14, $13, o.*
 FROM {type} t, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::numeric[], $8::timestamptz[], $9::uuid[],
     $10::jsonb[], $11::jsonb[], $12::bytea[])
     AS o (uid, namespace, name, version, resource_version, created_at, composition_id, labels, raw, piece)
@@ -149,10 +181,21 @@ WHERE stored.epoch < excluded.epoch
     OR stored.resource_version IS NULL OR excluded.resource_version IS NULL
     OR stored.resource_version < excluded.resource_version
     OR (stored.resource_version = excluded.resource_version AND stored.version <> excluded.version)
-RETURNING xmax = 0 AS fresh
+RETURNING uid, labels, composition_id, xmax = 0 AS fresh
+"""
+# What they were before is what the statement has found. Each is looked up by its key: OFFSET keeps the planner from
+# reading the type as a whole instead.
+_RELABELLED = """
+INSERT INTO past_states (cluster, type_id, uid, revision, added, labels, composition_id, gone)
+SELECT $1, $2, uid, $14, before.added, before.labels, before.composition_id, false
+FROM (SELECT * FROM written WHERE NOT fresh) AS now CROSS JOIN LATERAL (
+    SELECT added, labels, composition_id FROM resources WHERE cluster = $1 AND type_id = $2 AND uid = now.uid OFFSET 0
+) AS before
+WHERE (before.labels, before.composition_id) IS DISTINCT FROM (now.labels, now.composition_id)
 """
 UPSERT = f"""
-WITH written AS ({_WRITTEN.format(type="resource_types")}) SELECT count(*) FILTER (WHERE fresh) FROM written
+WITH written AS ({_WRITTEN.format(type="resource_types")}), relabelled AS ({_RELABELLED})
+SELECT count(*) FILTER (WHERE fresh) FROM written
 """
 
 # Of rows that have no piece: an earlier version wrote them. What is looked at has an end, whatever is found.
@@ -177,16 +220,21 @@ stored.uid = gone.uid AND (stored.resource_version IS NULL OR gone.resource_vers
     OR stored.resource_version <= gone.resource_version)
 """
 DELETE = f"""
-DELETE FROM resources stored USING unnest($3::text[], $4::numeric[]) AS gone (uid, resource_version)
-WHERE stored.cluster = $1 AND stored.type_id = $2 AND {_IS_GONE}
+WITH gone AS (
+    DELETE FROM resources stored USING unnest($4::text[], $5::numeric[]) AS gone (uid, resource_version)
+    WHERE stored.cluster = $1 AND stored.type_id = $2 AND {_IS_GONE}
+    RETURNING stored.*, gone.resource_version AS deletion_version
+),
+buried AS ({_BURY.format(revision="$3::bigint", deletion_version="deletion_version")} RETURNING true)
+SELECT count(*) FROM buried
 """
 
 # What the list did not name is gone: it is consistent, and while it was read nobody else wrote.
-SWEEP = """
-DELETE FROM resources stored
-WHERE cluster = $1 AND type_id = $2 AND ($3 = '' OR namespace = $3)
-    AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $4 AND listed.uid = stored.uid)
-"""
+SWEEP = _BURIED_IN_PARTS.format(
+    delete="""DELETE FROM resources stored
+    WHERE cluster = $1 AND type_id = $2 AND ($4 = '' OR namespace = $4)
+        AND NOT EXISTS (SELECT FROM listed WHERE listed.list_id = $5 AND listed.uid = stored.uid)"""
+)
 # `listed` is newer than its statistics, by which the planner would compare every row with every other.
 SWEEP_BY_HASH = "SET LOCAL enable_nestloop = off"
 
@@ -199,19 +247,30 @@ WHERE type_id = $1 AND namespace = $2
 """
 
 # A run of events is one statement, since each round trip delays all who wait for their turn. The lease is held on to;
-# what is written depends on it, and on the checkpoint being the one of the last commit; and the watch moves on with it.
+# what is written depends on it, and on revision and checkpoint being those of the last commit; both move on with it.
 APPLY = f"""
 WITH lease AS ({FENCE.format(epoch="$15")}),
-type AS (
-    SELECT t.id, t.epoch FROM watches w JOIN resource_types t ON t.id = w.type_id
-    WHERE w.type_id = $2 AND w.namespace = $16 AND ($17::text IS NULL OR w.checkpoint IS NOT DISTINCT FROM $17)
+watch AS (
+    SELECT type_id FROM watches
+    WHERE type_id = $2 AND namespace = $16 AND ($17::text IS NULL OR checkpoint IS NOT DISTINCT FROM $17)
         AND ($15::bigint IS NULL OR EXISTS (SELECT FROM lease))
+),
+cluster AS (
+    UPDATE clusters SET revision = $14
+    WHERE name = $1 AND revision = $25::bigint AND $21 > 0 AND EXISTS (SELECT FROM watch) RETURNING true
+),
+type AS (
+    SELECT t.id, t.epoch FROM watch JOIN resource_types t ON t.id = watch.type_id
+    WHERE $21 = 0 OR EXISTS (SELECT FROM cluster)
 ),
 gone AS (
     DELETE FROM resources stored USING type, unnest($18::text[], $19::numeric[]) AS gone (uid, resource_version)
-    WHERE stored.cluster = $1 AND stored.type_id = type.id AND {_IS_GONE} RETURNING true
+    WHERE stored.cluster = $1 AND stored.type_id = type.id AND {_IS_GONE}
+    RETURNING stored.*, gone.resource_version AS deletion_version
 ),
+buried AS ({_BURY.format(revision="$14", deletion_version="deletion_version")}),
 written AS ({_WRITTEN.format(type="type")}),
+relabelled AS ({_RELABELLED}),
 moved AS (
     UPDATE watches w SET checkpoint = coalesce($20::text, checkpoint),
         state = CASE WHEN $24::interval IS NULL THEN state ELSE 'live' END,
@@ -222,7 +281,7 @@ moved AS (
         objects = objects + (SELECT count(*) FROM written WHERE fresh) - (SELECT count(*) FROM gone)
     FROM type WHERE w.type_id = type.id AND w.namespace = $16 RETURNING true
 )
-SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM moved) AS moved,
+SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM watch) AS found, EXISTS (SELECT FROM moved) AS moved,
     CASE WHEN $23::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
 """
 COUNT = """

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from presenter.cache.informer import InformerStore
 from presenter.cache.pool import Address, Pool
 from presenter.cache.writer import Writer
 from presenter.resource import Event, ResourceType, Watch
+from tests.eventually import eventually
 from tests.objects import make_object
 
 OBJECTS = 3000
@@ -134,6 +136,70 @@ async def test_0002_keeps_what_0001_filled_while_the_version_before_goes_on(fill
         assert len(kept) == OBJECTS
         assert await looking.fetchval(_PLACE) == place, "no row was written anew"
         assert await looking.fetchval("SELECT count(*) FROM resources WHERE revision <> 0") == 0
+
+
+_INDEXES = """
+SELECT tablename, indisvalid FROM pg_indexes JOIN pg_index ON indexrelid = indexname::regclass
+WHERE indexdef LIKE '%(type_id, revision)' ORDER BY 1
+"""
+_DIVIDE = (
+    "ALTER TABLE resources RENAME TO undivided",
+    "CREATE TABLE resources (LIKE undivided INCLUDING ALL) PARTITION BY LIST (cluster)",
+    "CREATE TABLE \"resources-test\" PARTITION OF resources FOR VALUES IN ('test')",
+    "CREATE TABLE resources_rest PARTITION OF resources DEFAULT",
+    "INSERT INTO resources SELECT * FROM undivided",
+    "DROP TABLE undivided",
+)
+
+
+async def test_0005_waits_for_those_who_read_and_write_and_holds_up_nobody(filled: Address) -> None:
+    async with connected(filled) as writing, connected(filled) as reading, connected(filled) as looking:
+        before = Before(writing)
+        async with going_on(lambda: before.write("new"), Before(reading).page) as once_more:
+            snapshot = looking.transaction(isolation="repeatable_read")
+            await snapshot.start()
+            await looking.fetchval("SELECT 1")
+            migrating = asyncio.create_task(migration.migrate(filled))
+            await eventually(partial(writing_index, filled), bool)
+            await once_more()
+            assert not migrating.done()
+            await snapshot.commit()
+            assert await migrating == ("0001", schema.HEAD)
+        assert [tuple(row) for row in await looking.fetch(_INDEXES)] == [("resources", True)]
+
+
+async def writing_index(address: Address) -> int:
+    async with connected(address) as connection:
+        return int(await connection.fetchval("SELECT count(*) FROM pg_stat_progress_create_index"))
+
+
+async def test_0005_makes_anew_what_was_broken_off(filled: Address) -> None:
+    async with connected(filled) as looking:
+        snapshot = looking.transaction(isolation="repeatable_read")
+        await snapshot.start()
+        await looking.fetchval("SELECT 1")
+        migrating = asyncio.create_task(migration.migrate(filled))
+        await eventually(partial(writing_index, filled), bool)
+        migrating.cancel()
+        await asyncio.wait((migrating,))
+        await snapshot.commit()
+
+        async def nobody_migrates() -> bool:
+            return not await writing_index(filled)
+
+        await eventually(nobody_migrates, bool)
+        assert [tuple(row) for row in await looking.fetch(_INDEXES)] == [("resources", False)]
+        assert await migration.migrate(filled) == ("0004", schema.HEAD)
+        assert [tuple(row) for row in await looking.fetch(_INDEXES)] == [("resources", True)]
+
+
+async def test_0005_also_takes_a_table_that_is_divided_by_cluster(filled: Address) -> None:
+    async with connected(filled) as connection:
+        for statement in _DIVIDE:
+            await connection.execute(statement)
+        await migration.migrate(filled)
+        found = [tuple(row) for row in await connection.fetch(_INDEXES)]
+        assert found == [("resources", True), ("resources-test", True), ("resources_rest", True)]
 
 
 async def test_whatever_version_writes_who_holds_the_rows_sees_it(filled: Address) -> None:
