@@ -29,6 +29,7 @@ POOL_PARAMETERS: Mapping[str, str] = MappingProxyType(
         "default_query_exec_mode": _PREPARED,
         "statement_cache_capacity": _PREPARED,
         "description_cache_capacity": _PREPARED,
+        "sslsni": "the host's name is always sent",
     }
 )
 """Parameters of pgx and its pool, in DB_PARAMS, that are accepted without an effect."""

@@ -113,8 +113,6 @@ class _Translation:
                     self._tell(service, f"config.{name}", f"is {value}: {merged[name]} counts for both")
         if "DB_HOST" not in merged:
             self.told.append("config.DB_HOST: none of them says it: set it to the host of your PostgreSQL")
-        if "PORT" in merged:
-            merged["PORT"] = int(merged["PORT"])
         return merged
 
     def _databases(self, reader: dict[str, str], writer: dict[str, str]) -> dict[str, str]:

@@ -224,6 +224,20 @@ def test_every_number_of_config_has_bounds() -> None:
     assert {name for name in durations - FROM_THE_CHART if "pattern" not in schema[str(name)]} == set()
 
 
+@pytest.mark.parametrize("port", [9000, "9000"])
+def test_the_port_may_be_text_as_in_the_go_services_values(render: Render, port: int | str) -> None:
+    manifests = render(having(DEFAULT, "config.PORT", port))
+    one = container(manifests["Deployment", NAME])
+    assert (environment(one)["PORT"], one["ports"][0]["containerPort"]) == ("9000", 9000)
+
+
+@pytest.mark.parametrize("port", [1023, 65536, "80", "1023", "65536", "http"])
+def test_a_port_that_pods_may_not_listen_at_is_refused(helm: Helm, port: int | str) -> None:
+    done = helm.template(having(DEFAULT, "config.PORT", port))
+    assert done.returncode != 0
+    assert "PORT" in done.stderr
+
+
 def test_large_numbers_stay_numbers(render: Render) -> None:
     values = having(having(DEFAULT, "config.MAX_PAGE_BYTES", 33554432), "config.MAX_INFLIGHT", 2000000)
     found = environment(container(render(values)["Deployment", NAME]))

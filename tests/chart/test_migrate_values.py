@@ -182,7 +182,7 @@ def test_what_both_charts_say_becomes_one(helm: Helm, tmp_path: Path, order: tup
             "DB_READ_HOST": "replica",
             "DB_READ_PORT": "5433",
             "NAMESPACES": "krateo-system, demo-system",
-            "PORT": 9000,
+            "PORT": "9000",
         },
         "dbSecret": {"name": "db-credentials"},
         "signKeySecret": {"name": "jwt"},
