@@ -1,4 +1,4 @@
-"""Pages of whole objects, compressed and as they are, beside an earlier commit that serves the same objects.
+"""Pages of whole objects, however they are answered, beside an earlier commit that serves the same objects.
 
 Both run at once, each on a PostgreSQL of its own, and are asked in turns. What counts is the processor time of service
 and PostgreSQL for each request, which a busy machine changes least.
@@ -54,15 +54,18 @@ class Side:
     service: Serving
     backends: psutil.Process
     encoding: str
+    polls: bool = False
     service_us: list[float] = field(default_factory=list)
     postgres_us: list[float] = field(default_factory=list)
     microseconds: list[float] = field(default_factory=list)
     body_bytes: int = 0
 
     async def ask(self, limit: int, seconds: float) -> None:
-        """For so long, on one connection."""
+        """For so long, on one connection: for the page or, if it `polls`, whether it has changed."""
+        page: dict[str, Any] = {"limit": limit, "raw": "true"}
+        tag = await self.service.tag(self.encoding, **page) if self.polls else ""
         before = self.service.cpu_seconds(), _used(self.backends)
-        answered = await self.service.load(1, seconds, encoding=self.encoding, limit=limit, raw="true")
+        answered = await self.service.load(1, seconds, encoding=self.encoding, tag=tag, **page)
         requests = len(answered.answers)
         self.service_us.append(1e6 * (self.service.cpu_seconds() - before[0]) / requests)
         self.postgres_us.append(1e6 * (_used(self.backends) - before[1]) / requests)
@@ -77,26 +80,27 @@ class Side:
 
 @dataclass(frozen=True)
 class Compared:
-    """Pages of one size: of the base, and of this commit as they are and compressed."""
+    """Pages of one size, by sides: of the base, and of this commit."""
 
     limit: int
-    base: Side
-    identity: Side
-    gzip: Side
+    sides: dict[str, Side]
+
+    def vs_base(self, name: str) -> float:
+        """The processor time of a side, relative to the base's."""
+        return round(self.sides[name].cpu_us / self.sides["base"].cpu_us, 2)
 
     def figures(self) -> dict[str, Any]:
         """For a machine."""
-        sides = {"base": self.base, "identity": self.identity, "gzip": self.gzip}
         names = ("service_us", "postgres_us", "microseconds", "body_bytes")
-        return {"limit": self.limit, **{key: {n: getattr(side, n) for n in names} for key, side in sides.items()}}
+        return {"limit": self.limit, **{key: {n: getattr(side, n) for n in names} for key, side in self.sides.items()}}
 
     def lines(self) -> list[str]:
         """For people."""
         return [
             f"{self.limit:6} {name:9} {statistics.median(side.service_us):10,.0f} "
-            f"{statistics.median(side.postgres_us):11,.0f} {side.cpu_us / self.base.cpu_us:8.2f} "
+            f"{statistics.median(side.postgres_us):11,.0f} {self.vs_base(name):8.2f} "
             f"{statistics.median(side.microseconds) / 1000:9.2f} {side.body_bytes:12,}"
-            for name, side in (("base", self.base), ("identity", self.identity), ("gzip", self.gzip))
+            for name, side in self.sides.items()
         ]
 
 
@@ -104,24 +108,37 @@ HEADER = "  size           service µs  postgres µs    ratio    p50 ms   body b
 
 
 async def measure(filled: Filled, directory: Path, bars: dict[str, Any]) -> list[dict[str, Any]]:
-    """Pages of 5, 50 and 5,000, and the size of the table with its indexes."""
+    """Pages of 5, 50 and 5,000, and the size of the table with its indexes.
+
+    Of this commit pages are read, `identity` and `gzip`; answered from memory, `hot`; and asked for by who has them,
+    `poll`.
+    """
     found = []
-    async with _base(filled.population.objects, directory) as (base_pool, base), serving(filled.address, 1) as service:
+    async with (
+        _base(filled.population.objects, directory) as (base_pool, base),
+        serving(filled.address, 1) as reading,
+        serving(filled.address, 1, PAGE_CACHE_BYTES="32Mi") as keeping,
+    ):
         here, there = await _postmaster(filled.pool), await _postmaster(base_pool)
         for limit in (5, 50, 5000):
-            compared = Compared(limit, Side(base, there, ""), Side(service, here, ""), Side(service, here, "gzip"))
-            sides = (compared.base, compared.identity, compared.gzip)
-            for side in sides:
+            sides = {
+                "base": Side(base, there, ""),
+                "identity": Side(reading, here, ""),
+                "gzip": Side(reading, here, "gzip"),
+            }
+            if limit < 5000:  # which is not kept
+                sides |= {"hot": Side(keeping, here, "gzip"), "poll": Side(keeping, here, "gzip", polls=True)}
+            for side in sides.values():
                 await side.service.load(1, SECONDS / 2, encoding=side.encoding, limit=limit, raw="true")
             for _ in range(TURNS):
-                for side in sides:
+                for side in sides.values():
                     await side.ask(limit, SECONDS)
+            compared = Compared(limit, sides)
             found.append(compared.figures())
             print(*compared.lines(), sep="\n")
-            bars[f"cpu{limit}_identity_vs_base"] = round(compared.identity.cpu_us / compared.base.cpu_us, 2)
-            bars[f"cpu{limit}_gzip_vs_base"] = round(compared.gzip.cpu_us / compared.base.cpu_us, 2)
-            bars[f"bytes{limit}_gzip_vs_base"] = round(compared.gzip.body_bytes / compared.base.body_bytes, 2)
-            times = [statistics.median(side.microseconds) for side in (compared.gzip, compared.base)]
+            bars |= {f"cpu{limit}_{name}_vs_base": compared.vs_base(name) for name in sides if name != "base"}
+            bars[f"bytes{limit}_gzip_vs_base"] = round(sides["gzip"].body_bytes / sides["base"].body_bytes, 2)
+            times = [statistics.median(sides[name].microseconds) for name in ("gzip", "base")]
             bars[f"time{limit}_gzip_vs_base"] = round(times[0] / times[1], 2)
         bars["size_vs_base"] = round(await _size(filled.pool) / await _size(base_pool), 2)
     return found

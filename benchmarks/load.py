@@ -25,7 +25,7 @@ _ENDLESS = sys.maxsize
 class Load:
     """What is asked: the path (with parameters) again and again or, if `walking`, page after page from there on.
 
-    `encoding` is what is accepted, if anything is.
+    `encoding` is what is accepted, if anything is. With the `tag` of what the caller has, a 304 is expected.
     """
 
     port: int
@@ -35,6 +35,7 @@ class Load:
     seconds: float
     walking: bool = False
     encoding: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Answered:
 
 
 async def call(load: Load) -> Answered:
-    """Put the load on the service. Raises RuntimeError when an answer is not a 200."""
+    """Put the load on the service. Raises RuntimeError when an answer is not a 200, or a 304 to a tag."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return await asyncio.get_running_loop().run_in_executor(process, _call, load)
 
@@ -97,7 +98,8 @@ class _Caller(asyncio.Protocol):
     def _get(self, cursor: str) -> bytes:
         path = f"{self.load.path}&cursor={cursor}" if cursor else self.load.path
         accepted = f"Accept-Encoding: {self.load.encoding}\r\n" if self.load.encoding else ""
-        head = f"Host: benchmark\r\nAuthorization: Bearer {self.load.token}\r\n{accepted}"
+        known = f"If-None-Match: {self.load.tag}\r\n" if self.load.tag else ""
+        head = f"Host: benchmark\r\nAuthorization: Bearer {self.load.token}\r\n{accepted}{known}"
         return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -123,11 +125,12 @@ class _Caller(asyncio.Protocol):
                 return
             length = _LENGTH.search(self._received, 0, head + 2)
             chunked = self._received.find(_CHUNKED, 0, head + 2) > 0
-            if not self._received.startswith(b"HTTP/1.1 200 ") or not (length or chunked):
+            wanted = b"HTTP/1.1 304 " if self.load.tag else b"HTTP/1.1 200 "
+            if not self._received.startswith(wanted) or not (length or chunked or self.load.tag):
                 self._end(RuntimeError(bytes(self._received[:500]).decode(errors="replace")))
                 return
             self._head = head + len(_END)
-            self._whole = self._head + int(length[1]) if length else _ENDLESS
+            self._whole = self._head + int(length[1]) if length else self._head if self.load.tag else _ENDLESS
         if len(self._received) >= self._whole or (self._whole == _ENDLESS and self._received.endswith(_LAST_CHUNK)):
             self.body_bytes = len(self._received) - self._head
             self._answered()

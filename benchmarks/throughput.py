@@ -50,10 +50,27 @@ class Serving:
     token: str
 
     async def load(
-        self, connections: int, seconds: float, *, walking: bool = False, encoding: str = "", **parameters: Any
+        self,
+        connections: int,
+        seconds: float,
+        *,
+        walking: bool = False,
+        encoding: str = "",
+        tag: str = "",
+        **parameters: Any,
     ) -> Answered:
-        """Ask for pages, for so long."""
-        return await call(Load(self.port, _path(**parameters), self.token, connections, seconds, walking, encoding))
+        """Ask for pages, for so long; with a `tag`, whether one has changed."""
+        path = _path(**parameters)
+        return await call(Load(self.port, path, self.token, connections, seconds, walking, encoding, tag))
+
+    async def tag(self, encoding: str, **parameters: Any) -> str:
+        """That of a page."""
+        headers = {"Authorization": f"Bearer {self.token}", "Accept-Encoding": encoding}
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{self.port}", headers=headers) as session,
+            session.get(_path(**parameters)) as response,
+        ):
+            return response.headers["ETag"]
 
     def cpu_seconds(self) -> float:
         """What its processes have used so far."""
@@ -78,9 +95,13 @@ def _path(**parameters: Any) -> str:
 
 @asynccontextmanager
 async def serving(address: Address, workers: int, **variables: str) -> AsyncIterator[Serving]:
-    """Start it with so many processes, and stop it in the end. More `variables` may lead to another version."""
+    """Start it with so many processes, and stop it in the end. More `variables` may lead to another version.
+
+    Every page is read, unless PAGE_CACHE_BYTES is among them.
+    """
     token = sign(KEY.encode(), USER, [], timedelta(days=1))
     with tempfile.TemporaryDirectory(prefix="benchmark-") as home:
+        variables = {"PAGE_CACHE_BYTES": "0"} | variables
         variables |= {"PORT": "0", "SIGN_KEY": KEY, "RBAC_MAX_STALENESS": "1000h", **variables_of(address), **AFRESH}
         process = await Process.start("serve", "--workers", str(workers), home=Path(home), **variables)
         try:
