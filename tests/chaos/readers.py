@@ -1,7 +1,8 @@
-"""Readers who page through everything all the time, and what they may rely on.
+"""Readers who page through everything all the time, at several processes, and what they may rely on.
 
-Time is that of the requests: what one answer has shown holds for every request that is sent after that answer came,
-whoever sends it.
+Many pages they ask for again, with the tag of what they have: that it still holds is an answer like any other. Time is
+that of the requests: what one answer has shown holds for every request that is sent after that answer came, whoever
+sends it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import bisect
 import itertools
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.chaos.journal import Journal
@@ -18,6 +20,9 @@ from tests.e2e.system import Json, Reply, Service
 
 SORTS = ("created_at", "name", "resource", "global_uid")
 """Those whose keys never change: an object keeps its place, so that its absence from there means that it is gone."""
+
+POLLED = 0.5
+"""How often a page is asked for once more before the next one is."""
 
 Place = tuple[str, ...]
 
@@ -90,10 +95,12 @@ class Walk:
 class Readers:
     """All readers, and everything that any of them was ever shown."""
 
-    def __init__(self, service: Service, world: World, journal: Journal) -> None:
+    def __init__(self, services: Sequence[Service], world: World, journal: Journal) -> None:
         self.pages = 0
+        self.unchanged = 0
         self.unavailable = 0
-        self._service = service
+        self._services = services
+        self._known: dict[tuple[tuple[str, str | int], ...], tuple[str, Json]] = {}
         self._world = world
         self._journal = journal
         self._seen: dict[str, Sighting] = {}
@@ -109,18 +116,36 @@ class Readers:
         query, after = walk.query, None
         while True:
             sent = self._journal.elapsed()
-            reply = await self._service.get("/resources", **query)
-            if reply.status != 200:
-                self._refused(reply)
+            page = await self._page(query, rng)
+            if page is None:
                 await asyncio.sleep(rng.uniform(0.05, 0.5))
                 if rng.random() < 0.3:
                     return
                 continue
-            after = self._check(walk, sent, after, reply.json)
-            if after is None:
-                return
-            query["cursor"] = reply.json["cursor"]
+            until = self._check(walk, sent, after, page)
             await asyncio.sleep(0.01)
+            if rng.random() < POLLED:
+                continue
+            if until is None:
+                return
+            after, query["cursor"] = until, page["cursor"]
+
+    async def _page(self, query: dict[str, str | int], rng: random.Random) -> Json | None:
+        """What one of the processes answers, or says that some reader has been shown already; None: it is refused."""
+        key = tuple(query.items())
+        tag, known = self._known.get(key, ("", None))
+        reply = await rng.choice(self._services).poll("/resources", tag, query)
+        if reply.status == 304:
+            assert known is not None
+            assert reply.headers["ETag"] == tag
+            self.unchanged += 1
+            return known
+        if reply.status != 200:
+            self._refused(reply)
+            return None
+        page: Json = reply.json
+        self._known[key] = reply.headers["ETag"], page
+        return page
 
     def _refused(self, reply: Reply) -> None:
         assert reply.status == 503, f"answered {reply.status}: {reply.json}"

@@ -7,7 +7,7 @@ import random
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from tests.e2e.processes import Process, working_in
 from tests.e2e.system import KEY, Json, Launch, Reply, Service, System, variables_of
 from tests.eventually import eventually
 
-WATCHERS = 2
+WATCHERS, SERVERS = 2, 2
 READERS = 3
 CONVERGENCE = 150.0
 """Seconds to become equal once nothing fails: a backoff of up to 30 s, the lease, and lists on a busy machine."""
@@ -48,6 +48,7 @@ class Summary:
     writes: int
     befallen: Counter[str]
     pages: int
+    unchanged: int
     unavailable: int
     leader_changes: int
     convergence: float
@@ -65,7 +66,7 @@ class Chaos:
     watchers: Watchers
     readers: Readers
     system: System
-    service: Service
+    services: Sequence[Service]
 
     async def carry_out(self, seconds: float, kinds: Collection[str]) -> None:
         """Do what the seed says; what each part of the system is to suffer, at the same time."""
@@ -112,8 +113,8 @@ class Chaos:
         return self.journal.elapsed() - started
 
     async def _differences(self, name: str) -> str:
-        cached = await self.service.cached(name)
-        return _compared(name, self.system.served(name), cached)
+        found = [_compared(name, self.system.served(name), await service.cached(name)) for service in self.services]
+        return "\n".join(filter(None, found))
 
     async def check_rows(self) -> int:
         """The database has these rows and no others, and its lease one holder. Returns how often that changed.
@@ -169,8 +170,9 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
             task.cancel()
     changes = await chaos.check_rows()
     await chaos.watchers.stop()
-    assert await chaos.service.process.stop() == 0
-    for process in [*chaos.watchers.ended, chaos.service.process]:
+    servers = [service.process for service in chaos.services]
+    assert [await process.stop() for process in servers] == [0] * SERVERS
+    for process in [*chaos.watchers.ended, *servers]:
         complaints = [line for line in process.err if '"level": "error"' in line or "Traceback" in line]
         assert not complaints, "\n".join(complaints)
     return Summary(
@@ -179,6 +181,7 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
         chaos.world.writes,
         chaos.journal.counts,
         chaos.readers.pages,
+        chaos.readers.unchanged,
         chaos.readers.unavailable,
         changes,
         convergence,
@@ -201,12 +204,13 @@ async def _brought_up(seed: int, journal: Journal) -> AsyncIterator[Chaos]:
         variables = {"PORT": "0", "SIGN_KEY": KEY, "WATCH": ",".join(TYPES), **variables_of(database.address)}
         system = System(sandbox, launch, session, variables)
         watchers = Watchers(launch, variables | {"KUBECONFIG": str(kubeconfig)}, WATCHERS, journal)
-        service = await system.start("serve")
+        services = [await system.start("serve") for _ in range(SERVERS)]
         await watchers.start()
-        await service.ready()
-        readers = Readers(service, world, journal)
+        for service in services:
+            await service.ready()
+        readers = Readers(services, world, journal)
         api_server = ApiServer(sandbox, journal)
-        yield Chaos(seed, journal, world, database, api_server, watchers, readers, system, service)
+        yield Chaos(seed, journal, world, database, api_server, watchers, readers, system, services)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ async def test_the_cache_survives_everything(seed: int) -> None:
         assert sum(_befallen(summary, GROUPS[group]) for group in groups) >= least, summary
     assert summary.writes > 300
     assert summary.pages > 100
+    assert summary.unchanged > 10
 
 
 def _befallen(summary: Summary, kinds: Collection[str]) -> int:

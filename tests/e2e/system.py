@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -62,9 +62,14 @@ class Service:
 
     async def get(self, path: str, **query: str | int) -> Reply:
         """GET with the token."""
-        headers = {"Authorization": f"Bearer {self.token}"}
+        return await self.poll(path, "", query)
+
+    async def poll(self, path: str, tag: str, query: Mapping[str, str | int]) -> Reply:
+        """The same, unless what has this tag still holds: then it is a 304, without JSON."""
+        headers = {"Authorization": f"Bearer {self.token}"} | ({"If-None-Match": tag} if tag else {})
         async with self.session.get(self.url + path, params=query, headers=headers) as response:
-            return Reply(response.status, response.headers, await response.json())
+            json = None if response.status == 304 else await response.json()
+            return Reply(response.status, response.headers, json)
 
     async def items(self, **query: str | int) -> list[Json]:
         """The objects of one page."""
