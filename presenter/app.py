@@ -36,7 +36,7 @@ from presenter.api.health import Health
 from presenter.api.hot_pages import HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.metrics import OF_HOT_PAGES
-from presenter.cache import schema
+from presenter.cache import schema, writes
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.clock import SteadyClock
 from presenter.cache.cursor import CursorCodec
@@ -186,6 +186,7 @@ async def _watching(
             name="writer",
             size=WRITER_CONNECTIONS,
             idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_TIMEOUT,
+            **writes.PLANNING,
         ) as pool,
     ):
         if not await schema.may_be_written(pool):

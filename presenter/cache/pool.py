@@ -350,6 +350,7 @@ class Pool:
                 command_timeout=self._command_timeout,
                 connection_class=WeighingConnection,
                 max_cacheable_statement_size=_LONGEST_STATEMENT,
+                max_cached_statement_lifetime=0,  # for good, also where nothing changes for minutes
             )
             self._open.add(connection)
             try:

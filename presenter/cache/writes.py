@@ -8,6 +8,10 @@ from presenter.cache.sql import COLUMNS, payload
 CATALOG_CHANNEL = "presenter_catalog"
 """Where readers hear (LISTEN) that the catalog has changed, or that the rules of who may see what have."""
 
+PLANNING = {"plan_cache_mode": "force_generic_plan"}
+"""Settings for connections that are written on. After a first list the planner knows of no rows yet: by the values of
+one event it may choose to look at every row of a type."""
+
 OPEN_CLUSTER = """
 INSERT INTO clusters AS known (name, uid, watch, secret_data) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO UPDATE SET uid = excluded.uid, watch = excluded.watch, secret_data = excluded.secret_data,

@@ -113,6 +113,21 @@ async def test_connections_that_nobody_uses_are_closed(pool: Pool, database: Add
         await eventually(partial(_ask, pool, _OTHERS), lambda others: others == 0)
 
 
+async def test_a_statement_stays_prepared_however_long_nobody_sends_it(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT 40 + 2'"
+    async with pool.connection() as connection:
+        await connection.fetchval("SELECT 40 + 2")
+        loop = asyncio.get_running_loop()
+        now = loop.time
+        with monkeypatch.context() as later:
+            later.setattr(loop, "time", lambda: now() + 3_600)  # an hour, for whoever has set an alarm
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert await connection.fetchval(prepared) == 1
+
+
 async def test_as_many_connections_as_there_are_at_the_start_stay(pool: Pool, database: Address) -> None:
     address = replace(database, idle_timeout=0.1)
     async with Pool.reading(address, "pages", 4, timedelta(seconds=30), at_start=2) as kept:

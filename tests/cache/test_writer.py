@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from presenter.cache.pool import Pool
+from presenter.cache import writes
+from presenter.cache.pool import Address, Pool
 from presenter.cache.tables import metadata
 from presenter.cache.writer import Checkpoint, Writer
 from presenter.errors import DatabaseUnavailable, LeaseLost
@@ -187,6 +188,26 @@ async def _listing(writer: Writer, watch: Watch) -> Writer:
     await writer.begin_list(watch)
     await writer.set_state(watch, "pending")
     return writer
+
+
+_PLANS = "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE '%last_event_at%'"
+
+
+async def test_an_event_is_planned_once_and_for_all(database: Address) -> None:
+    """After a first list the planner knows of no rows yet: for one without deletions it might look at them all."""
+    async with Pool.opened(database, size=1, **writes.PLANNING) as pool:
+        writer = Writer(pool, "test")
+        await writer.open_cluster("cluster-uid", ["*.*"])
+        [watch] = await writer.declare(PANELS)
+        await writer.begin_list(watch)
+        await writer.list_page(watch, [make_object(number) for number in range(1, 10)])
+        await writer.finish_list(watch, "10")
+        for version in range(11, 14):
+            event = Event("upsert", make_object(1, resource_version=version))
+            await writer.apply(watch, [event], str(version))
+        async with pool.connection() as connection:
+            plans = {(row["custom_plans"], row["generic_plans"]) for row in await connection.fetch(_PLANS)}
+    assert plans == {(0, 1), (0, 3)}, "of the end of the list, and of the events"
 
 
 async def test_an_old_event_never_undoes_a_newer_state(writer: Writer, pool: Pool, watch: Watch) -> None:
