@@ -14,7 +14,7 @@ from presenter.api.documentation import documentation
 from presenter.api.routes import Route
 from presenter.api.status import failure
 from presenter.errors import CallerGone, MethodNotAllowed, NotFound, PresenterError
-from presenter.http.connection import REFUSED
+from presenter.http.exchange import REFUSED
 from presenter.observability import Observation, Observer, observe, observed
 
 _Methods = dict[str, Route]

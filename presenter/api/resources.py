@@ -46,7 +46,7 @@ from presenter.cache.query import Filters, Position, Query, Row, Sort
 from presenter.cache.revisions import RevisionReader
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
-from presenter.http.connection import REFUSED
+from presenter.http.exchange import REFUSED
 from presenter.observability import observed
 
 MAX_BODY = 65_536

@@ -1,20 +1,19 @@
 """One connection: its requests as they arrive, one at a time and within bounds, and its answers until they are sent.
 
-uvicorn and httptools parse HTTP/1 and write the answers. This adds the bounds that they do not have: how many bytes are
-held of a request, how long it may take to arrive, how fast its answer has to be read. A request that is refused is
-handed to the application with the error, so that it is answered, counted and logged like any other.
+httptools parses HTTP/1. The bounds are how many bytes are held of a request, how long it may take to arrive, how fast
+its answer has to be read. A request that is refused is handed to the application with the error, so that it is
+answered, counted and logged like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
 import httptools
-from uvicorn._types import ASGIReceiveEvent, HTTPScope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from presenter.errors import (
     BadRequest,
@@ -27,12 +26,15 @@ from presenter.errors import (
 )
 from presenter.http import head as heads
 from presenter.http.connections import Connections
+from presenter.http.exchange import REFUSED, Application, Exchange, Scope
 
 REQUEST_TIMEOUT = 30.0
 """Seconds within which the head of a request must arrive, and after that its body.
 
 The head's begin when the connection is opened, or with the first byte of a later request.
 """
+KEEP_ALIVE_TIMEOUT = 100.0
+"""Seconds that an idle connection is kept: longer than Go's clients (90) and nginx (60) keep theirs."""
 LINGERING_TIMEOUT = 2.0
 """Seconds in which the caller may read a last answer before the connection is closed."""
 MAX_BODY_BYTES = 65_536
@@ -46,53 +48,86 @@ MIN_RATE, MIN_RATE_IN_A_CROWD = 16 * 1024, 512 * 1024
 
 CONNECTION = "connection"
 """Key in the ASGI scope's `state`: the connection on which the request came."""
-REFUSED = "refused"
-"""Key in the ASGI scope's `state`: the error to answer with, where the request is refused. Its scope has what could be
-parsed of it."""
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(HttpToolsProtocol):
-    """The protocol of one connection, as uvicorn and asyncio call it."""
+class Connection(asyncio.Protocol):
+    """The protocol of one connection, as asyncio and httptools call it."""
 
-    def __init__(self, *arguments: Any, connections: Connections, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+    transport: asyncio.Transport
+
+    def __init__(self, application: Application, connections: Connections) -> None:
         self.on_leaving: Callable[[CallerGone], None] | None = None
         """Called when the caller hangs up, or is cut off, before the whole answer is sent."""
         self.is_crowded: Callable[[], bool] = lambda: False
         """Whether other requests wait for what this one holds."""
+        self._application = application
         self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # what follows a last request is not read
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        # Of the request that is arriving:
         self._head = bytearray()
-        self._pipelined = b""
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects_continue = False
         self._in_body = False
         self._body_left: int | None = None  # bytes to come; None: it comes in chunks
         self._body_seen = self._framing_seen = 0
-        self._is_last = False  # nothing more is read from it
-        self._cut_off = ""  # why, once it is
         self._last_head = b""
-        self._deadline: asyncio.TimerHandle | None = None
+        self._pipelined = b""
+        self._is_last = False  # nothing more is read from it
+        self._is_lost = False
+        self._cut_off = ""  # why, once it is
+        self._due = math.inf  # when something must have come, by the clock of the loop
+        self._clock: asyncio.TimerHandle | None = None
         self._rate_check: asyncio.TimerHandle | None = None
         self._unsent = self._taken = 0  # bytes: when writing was last paused; since the rate was last checked
+        self._all_sent: asyncio.Event | None = None  # while something is not
 
     # -- opened and closed ---------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it listens for TCP
         """Wait for a request on a connection that has been opened."""
-        super().connection_made(transport)
+        self.transport = transport
         transport.set_write_buffer_limits(0)  # so that writing is paused as long as anything is not sent
-        self._set_deadline(REQUEST_TIMEOUT)
+        self._expect(REQUEST_TIMEOUT)
         self._connections.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back what it holds, when it is closed."""
-        self._set_deadline(None)
-        self._unset_keepalive_if_required()
-        if self._rate_check is not None:
-            self._rate_check.cancel()
-        self._connections.closed(self)
         is_busy = self._is_busy
-        super().connection_lost(exc)
-        if is_busy and self.on_leaving is not None:
+        self._is_lost = True
+        for timer in (self._clock, self._rate_check):
+            if timer is not None:
+                timer.cancel()
+        if self._exchange is not None:
+            self._exchange.is_answered = True
+            self._exchange.wake()
+        if self._all_sent is not None:
+            self._all_sent.set()
+        self._parser = None  # which refers to it
+        self._connections.closed(self)
+        if self._task is None:
+            self._connections.gone(self)
+        elif is_busy and self.on_leaving is not None:
             self.on_leaving(CallerTooSlow(self._cut_off) if self._cut_off else CallerGone("the caller hung up"))
+
+    def finish(self) -> None:
+        """Close it once the request under way is answered."""
+        if self._exchange is not None and self._is_answering:
+            self._exchange.keep_alive = False
+        else:
+            self.transport.close()
+
+    def abandon(self) -> None:
+        """Close it, whatever is under way."""
+        if self._task is not None:
+            self._task.cancel()
+        self.transport.abort()
 
     def close_idle(self) -> None:
         """Close it, as it is idle."""
@@ -106,13 +141,22 @@ class Connection(HttpToolsProtocol):
         """Refuse whatever would come on it, as there are too many connections."""
         self._refuse(TooManyConnections("as many connections are open as may be (MAX_CONNECTIONS): try again"))
 
-    def _set_deadline(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._timed_out)
+    def _expect(self, seconds: float) -> None:
+        """Have something come within so many seconds, or (infinity) whenever it likes.
 
-    def _timed_out(self) -> None:
-        if self._head or self._is_answering:
+        No timer is touched for a request that comes in time: the one that runs is looked at when it ends.
+        """
+        self._due = self._loop.time() + seconds
+        if seconds < math.inf and (self._clock is None or self._clock.when() > self._due):
+            if self._clock is not None:
+                self._clock.cancel()
+            self._clock = self._loop.call_at(self._due, self._look_at_clock)
+
+    def _look_at_clock(self) -> None:
+        self._clock = None
+        if self._loop.time() < self._due:
+            self._expect(self._due - self._loop.time())
+        elif self._head or self._is_answering:
             self._refuse(RequestTimeout(f"the request has not come whole within {REQUEST_TIMEOUT:g} seconds"))
         else:
             self.transport.close()
@@ -120,13 +164,12 @@ class Connection(HttpToolsProtocol):
     @property
     def _is_answering(self) -> bool:
         """Whether there is a request whose answer has not been written to its end."""
-        exchange: RequestResponseCycle | None = self.cycle  # None before the first request
-        return exchange is not None and not exchange.response_complete
+        return self._exchange is not None and not self._exchange.is_answered
 
     @property
     def _is_busy(self) -> bool:
         """Whether there is an answer that has not been sent to its end."""
-        return self._is_answering or self.flow.write_paused
+        return self._is_answering or self._all_sent is not None
 
     # -- requests as they arrive ---------------------------------------------------------------------------------------
 
@@ -149,7 +192,7 @@ class Connection(HttpToolsProtocol):
                 self._close_after_answer()
             else:
                 self._pipelined += data
-                self.flow.pause_reading()
+                self.transport.pause_reading()
             return b""
         head: bytes | bytearray = data
         if self._head:
@@ -164,8 +207,7 @@ class Connection(HttpToolsProtocol):
         end = head.find(heads.END, searched)
         if end < 0:
             if not self._head:
-                self._unset_keepalive_if_required()
-                self._set_deadline(REQUEST_TIMEOUT)
+                self._expect(REQUEST_TIMEOUT)
                 self._head += data
             heads.check(self._head)
             self._connections.receiving(self, len(self._head))
@@ -178,14 +220,13 @@ class Connection(HttpToolsProtocol):
 
     def _feed_head(self, head: bytes) -> None:
         self._last_head = head  # for the log, if it is refused
-        self._unset_keepalive_if_required()
-        self._set_deadline(None)
+        self._expect(math.inf)
         self._connections.answering(self)
         self._in_body, self._body_seen, self._framing_seen = True, 0, 0
-        self.parser.feed_data(heads.as_meant(head))
+        self._parser.feed_data(heads.as_meant(head))
         if self._in_body:
-            self._set_deadline(REQUEST_TIMEOUT)
-            lengths = [int(value) for name, value in self.headers if name == b"content-length"]
+            self._expect(REQUEST_TIMEOUT)
+            lengths = [int(value) for name, value in self._headers if name == b"content-length"]
             self._body_left = lengths[0] if lengths else None
 
     def _body(self, data: bytes) -> bytes:
@@ -198,7 +239,7 @@ class Connection(HttpToolsProtocol):
             line = data.find(b"\n", 0, MAX_BODY_BYTES)
             piece = data[: line + 1 or MAX_BODY_BYTES]
             self._framing_seen += len(piece)
-        self.parser.feed_data(piece)
+        self._parser.feed_data(piece)
         if self._framing_seen > heads.MAX_BYTES:
             self._refuse(HeadersTooLarge(f"chunks and trailers have more than {heads.MAX_BYTES} bytes besides data"))
         elif self._in_body and not self._is_last:
@@ -207,25 +248,32 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Called by the parser when a request begins."""
-        super().on_message_begin()
-        self.scope["state"][CONNECTION] = self
+        self._url, self._headers, self._expects_continue = b"", [], False
+
+    def on_url(self, url: bytes) -> None:
+        """Called by the parser for each part of the URL."""
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser for each header, and each trailer."""
-        super().on_header(name, value)
-        if len(self.headers) > heads.MAX_HEADERS:  # by its trailers
+        name = name.lower()
+        self._headers.append((name, value))
+        if name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        if len(self._headers) > heads.MAX_HEADERS:  # by its trailers
             self._refuse(HeadersTooLarge(f"the request has more than {heads.MAX_HEADERS} headers and trailers"))
 
     def on_headers_complete(self) -> None:
         """Called by the parser after a head: start the application, which may read the body."""
-        self.scope["method"] = self.parser.get_method().decode("ascii")
-        version = self.parser.get_http_version()
-        self.scope["http_version"] = version
-        url = httptools.parse_url(self.url)
-        self.scope["raw_path"] = url.path
-        self.scope["path"] = urllib.parse.unquote(url.path.decode("ascii"))
-        self.scope["query_string"] = url.query or b""
-        self._start(self.scope, version != "1.0" and self.parser.should_keep_alive(), self.transport)
+        url, version = httptools.parse_url(self._url), self._parser.get_http_version()
+        scope = self._scope(
+            self._parser.get_method().decode("ascii"),
+            urllib.parse.unquote(url.path.decode("ascii")),
+            url.path,
+            url.query or b"",
+            version,
+        )
+        self._start(scope, keep_alive=version != "1.0" and self._parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser for each part of a body."""
@@ -233,68 +281,89 @@ class Connection(HttpToolsProtocol):
         self._framing_seen = max(0, self._framing_seen - len(body))
         if self._body_seen - len(body) > MAX_BODY_BYTES:
             self._close_after_answer()  # it has been told of more than it takes
-        elif not self.cycle.response_complete:
-            self.cycle.body += body
-            self.cycle.message_event.set()
+        elif self._exchange is not None and self._is_answering:
+            self._exchange.arrive(body, more=True)
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of a request."""
         self._in_body = False
-        if self._deadline is not None:
-            self._set_deadline(None)
-        if self._is_answering:
+        if self._exchange is not None and self._is_answering:
+            self._expect(math.inf)
             self._connections.answering(self)
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
+            self._exchange.arrive()
         else:
-            self._connections.idle(self)
+            self._rest()
+
+    def go_on_receiving(self) -> None:
+        """The application waits for the body."""
+        if self._expects_continue and not self.transport.is_closing():
+            self.transport.write(_CONTINUE)
+            self._expects_continue = False
 
     # -- answers until they are sent -----------------------------------------------------------------------------------
 
-    def _start(self, scope: HTTPScope, keep_alive: bool, transport: Any) -> None:
-        self.cycle = _Exchange(
-            scope=scope,
-            transport=transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=keep_alive,
-            on_response=self.on_response_complete,
-        )
-        self._start_asgi_task(self.cycle, self.app)
+    def _scope(self, method: str, path: str, raw_path: bytes, query_string: bytes, version: str = "1.1") -> Scope:
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query_string,
+            "root_path": "",
+            "headers": self._headers,
+            "state": {CONNECTION: self},
+        }
 
-    def on_response_complete(self) -> None:
+    def _start(self, scope: Scope, *, keep_alive: bool) -> None:
+        self._exchange = Exchange(self, scope, keep_alive=keep_alive)
+        self._task = self._loop.create_task(self._exchange.run(self._application))
+
+    def answered(self, exchange: Exchange) -> None:
         """Called when an answer has been written to its end."""
-        super().on_response_complete()
-        self._go_on()
+        if self._is_last:
+            self.linger()
+        elif not exchange.keep_alive:
+            self.transport.close()
+        else:
+            self._go_on()
+
+    def ended(self, exchange: Exchange) -> None:
+        """Called when the application has done with a request."""
+        if exchange is self._exchange:
+            self._task = None
+            if self._is_answering:
+                self.transport.abort()
+            if self._is_lost:
+                self._connections.gone(self)
 
     def _go_on(self) -> None:
         """Turn to what has arrived meanwhile, once the answer is sent to its end."""
         if self._is_busy or self._is_last or self.transport.is_closing():
             return
         if not self._in_body:
-            self._connections.idle(self)
+            self._rest()
         if self._pipelined:
-            self.loop.call_soon(self._take_pipelined)
+            self._loop.call_soon(self._take_pipelined)
+
+    def _rest(self) -> None:
+        self._connections.idle(self)
+        self._expect(KEEP_ALIVE_TIMEOUT)
 
     def _take_pipelined(self) -> None:
         data, self._pipelined = self._pipelined, b""
         if not self.transport.is_closing():
-            self.flow.resume_reading()
+            self.transport.resume_reading()
             self.data_received(data)
 
     def _close_after_answer(self) -> None:
         """Read nothing more, and close once the request under way is answered."""
         self._is_last = True
-        if self._is_answering:
-            self.cycle.transport = _LingeringTransport(self)  # type: ignore[assignment]  # as much as is used of one
-            self.cycle.keep_alive = False
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
+        if self._exchange is not None and self._is_answering:
+            self._exchange.keep_alive = False
+            self._exchange.arrive()
         else:
             self.linger()
 
@@ -302,26 +371,21 @@ class Connection(HttpToolsProtocol):
         """Answer the request that is arriving with an error, and read nothing more."""
         if self._is_last:
             return
-        self._set_deadline(None)
-        if self._is_answering:
-            self.cycle.scope["state"][REFUSED] = error
+        self._expect(math.inf)
+        if self._exchange is not None and self._is_answering:
+            self._exchange.scope["state"][REFUSED] = error
             self._close_after_answer()
             return
         self._is_last = True
         self._connections.answering(self)
-        self.expect_100_continue = False
         words = bytes((self._head or self._last_head)[:1024]).split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         path, _, query = (words[1] if len(words) > 1 else "").partition("?")
         self.on_message_begin()
-        self.scope |= {
-            "method": words[0] if words[0].isascii() and words[0].isalpha() else "",
-            "path": path,
-            "raw_path": path.encode("latin-1"),
-            "query_string": query.encode("latin-1"),
-        }
-        self.scope["state"][REFUSED] = error
+        method = words[0] if words[0].isascii() and words[0].isalpha() else ""
+        scope = self._scope(method, path, path.encode("latin-1"), query.encode("latin-1"))
+        scope["state"][REFUSED] = error
         self._head.clear()
-        self._start(self.scope, False, _LingeringTransport(self))
+        self._start(scope, keep_alive=False)
 
     def linger(self) -> None:
         """Close once the caller has had time to read the last answer.
@@ -329,40 +393,41 @@ class Connection(HttpToolsProtocol):
         Closed at once, with bytes that were not read, the kernel would reset the connection, and the answer be lost.
         """
         self._is_last = True
-        self._set_deadline(None)
         if self.transport.is_closing():
             return
         self.transport.write_eof()
-        self.flow.resume_reading()
+        self.transport.resume_reading()
         self._connections.lingering(self)
-        self._deadline = self.loop.call_later(LINGERING_TIMEOUT, self.transport.close)
+        self._expect(LINGERING_TIMEOUT)
 
     async def sent(self) -> None:
         """Wait until the kernel has all that was written, or the connection is lost."""
-        if self.flow.write_paused:
-            await self.flow.drain()
+        if self._all_sent is not None:
+            await self._all_sent.wait()
 
     def pause_writing(self) -> None:
         """Called when something is written that the kernel does not take yet."""
-        super().pause_writing()
+        self._all_sent = asyncio.Event()
         self._unsent = self.transport.get_write_buffer_size()
         if self._rate_check is None:
             self._taken = 0
-            self._rate_check = self.loop.call_later(RATE_WINDOW, self._check_rate)
+            self._rate_check = self._loop.call_later(RATE_WINDOW, self._check_rate)
 
     def resume_writing(self) -> None:
         """Called when the kernel has taken all that was written."""
-        super().resume_writing()
+        if self._all_sent is not None:
+            self._all_sent.set()
+            self._all_sent = None
         self._taken += self._unsent
         self._unsent = 0
         self._go_on()
 
     def _check_rate(self) -> None:
         """Cut the caller off if it has read its answer too slowly."""
-        unsent = self.transport.get_write_buffer_size() if self.flow.write_paused else 0
+        unsent = self.transport.get_write_buffer_size() if self._all_sent else 0
         taken = self._taken + self._unsent - unsent
         slowest = MIN_RATE_IN_A_CROWD if self.is_crowded() else MIN_RATE
-        if self.flow.write_paused and taken < slowest * RATE_WINDOW:
+        if self._all_sent and taken < slowest * RATE_WINDOW:
             self._cut_off = (
                 f"the caller took {taken} bytes of its answer in {RATE_WINDOW:g} seconds: "
                 f"{slowest} a second are asked for"
@@ -370,28 +435,4 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
             return
         self._taken, self._unsent = 0, unsent
-        self._rate_check = self.loop.call_later(RATE_WINDOW, self._check_rate) if self._is_busy else None
-
-
-class _Exchange(RequestResponseCycle):
-    """A request and its answer."""
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """What arrives of the body, or a disconnect where the request was refused meanwhile."""
-        message = await super().receive()
-        if REFUSED in self.scope["state"] and not self.response_complete:
-            return {"type": "http.disconnect"}
-        return message
-
-
-class _LingeringTransport:
-    """As much of a transport as the last answer of a connection needs, which is closed late enough to be read."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-
-    def close(self) -> None:
-        """Close when the answer has had time to be read."""
-        self._connection.linger()
+        self._rate_check = self._loop.call_later(RATE_WINDOW, self._check_rate) if self._is_busy else None

@@ -5,6 +5,7 @@ A connection is idle, or receives a request, or answers one. An answer is never 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 MAX_RECEIVING_BYTES = 32 * 2**20
@@ -23,6 +24,12 @@ class Closable(Protocol):
     def refuse_new(self) -> None:
         """Answer with an error that there is no room, and close it; it has just been opened."""
 
+    def finish(self) -> None:
+        """Close it once the request under way is answered."""
+
+    def abandon(self) -> None:
+        """Close it, whatever is under way."""
+
 
 class Connections:
     """At most `most` connections, of which at most `most_idle` are idle.
@@ -34,6 +41,8 @@ class Connections:
     def __init__(self, most: int, most_idle: int) -> None:
         self._most = most
         self._most_idle = most_idle
+        self._here: set[Closable] = set()  # until the last of it is gone
+        self._gone = asyncio.Event()
         self._all: set[Closable] = set()
         self._idle: dict[Closable, None] = {}  # the longest idle first
         self._receiving: dict[Closable, int] = {}
@@ -41,6 +50,7 @@ class Connections:
 
     def opened(self, connection: Closable) -> None:
         """Count a new connection, which is idle."""
+        self._here.add(connection)
         self._all.add(connection)
         while len(self._all) > self._most and self._idle:
             self._oldest(self._idle).close_idle()
@@ -62,6 +72,25 @@ class Connections:
         """Count it no more."""
         self._all.discard(connection)
         self._forget(connection)
+
+    def gone(self, connection: Closable) -> None:
+        """Note that it is closed, and nothing is done for it any more."""
+        self._here.discard(connection)
+        self._gone.set()
+
+    async def finish(self, grace: float) -> int:
+        """Close all, once their requests are answered, or after so many seconds. Returns how many were not."""
+        for connection in tuple(self._here):
+            connection.finish()
+        try:
+            async with asyncio.timeout(grace):
+                while self._here:
+                    self._gone.clear()
+                    await self._gone.wait()
+        except TimeoutError:
+            for connection in tuple(self._here):
+                connection.abandon()
+        return len(self._here)
 
     def idle(self, connection: Closable) -> None:
         """Note that no request is under way on it."""

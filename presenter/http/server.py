@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import resource
 import socket
-from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import structlog
-import uvicorn
 
 from presenter.errors import ConfigError
 from presenter.http.connection import Connection
 from presenter.http.connections import Connections
+from presenter.http.exchange import Application
 
-KEEP_ALIVE_TIMEOUT = 100
-"""Seconds that an idle connection is kept: longer than Go's clients (90) and nginx (60) keep theirs."""
+BACKLOG = 2048
+"""Connections that the kernel holds until they are accepted."""
 ACKNOWLEDGEMENT_TIMEOUT = 60
 """Seconds after which the kernel drops a connection whose peer acknowledges nothing (TCP_USER_TIMEOUT)."""
 SOCKET_BUFFER = 64 * 1024
@@ -64,13 +61,6 @@ def listen_together(port: int, count: int) -> list[socket.socket]:
     return [listen(port, together=True) for _ in range(count)]
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the command, which cancels the server."""
-        yield
-
-
 def _within_file_limit(connections: int) -> int:
     """This number of connections, or what the limit of open files (RLIMIT_NOFILE) allows, raised as far as possible.
 
@@ -88,30 +78,18 @@ def _within_file_limit(connections: int) -> int:
 
 
 async def serve_until_cancelled(
-    application: Callable[..., Any], listener: socket.socket, *, grace: int, most: int, most_idle: int
+    application: Application, listener: socket.socket, *, grace: float, most: int, most_idle: int
 ) -> None:
     """Serve until cancelled, then let the requests under way finish, within `grace` seconds.
 
     There are at most `most` connections, and at most `most_idle` of them are idle.
     """
     connections = Connections(_within_file_limit(most), most_idle)
-    config = uvicorn.Config(
-        application,
-        http=partial(Connection, connections=connections),  # type: ignore[arg-type]  # it is called like a class
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_TIMEOUT,
-        timeout_graceful_shutdown=grace,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(partial(Connection, application, connections), sock=listener, backlog=BACKLOG)
     try:
-        await asyncio.shield(serving)
-    except asyncio.CancelledError:
-        server.should_exit = True
-        await serving
-        raise
+        await loop.create_future()
+    finally:
+        server.close()
+        if abandoned := await connections.finish(grace):
+            log.warning("requests are abandoned, since they take longer than SHUTDOWN_GRACE", requests=abandoned)

@@ -22,7 +22,7 @@ from presenter.cache.pool import Address
 from presenter.errors import BadRequest
 from presenter.http import connection as connections
 from presenter.http import connections as all_connections
-from presenter.http.connection import REFUSED
+from presenter.http.exchange import REFUSED
 from presenter.observability import Observer
 from tests.api.service import Service, serving
 from tests.api.world import WIDGETS, World

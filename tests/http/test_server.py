@@ -1,0 +1,171 @@
+"""The server with applications of a few lines: how answers are written, and what becomes of those that go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+from structlog.testing import capture_logs
+
+from presenter.http.exchange import Application, Receive, Scope, Send
+from presenter.http.server import listen, serve_until_cancelled
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+@dataclass
+class Serving:
+    """A server of one application."""
+
+    port: int
+    task: asyncio.Task[None]
+
+    @asynccontextmanager
+    async def asked(self, request: bytes) -> AsyncIterator[asyncio.StreamReader]:
+        """A connection on which this has been said."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(request)
+        try:
+            yield reader
+        finally:
+            writer.close()
+
+    async def answer(self, request: bytes) -> bytes:
+        """All that comes back until the connection is closed."""
+        async with self.asked(request) as reader:
+            return await asyncio.wait_for(reader.read(), 20)
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+
+@asynccontextmanager
+async def serving(application: Application, grace: float = 20) -> AsyncIterator[Serving]:
+    listener = listen(0)
+    task = asyncio.create_task(serve_until_cancelled(application, listener, grace=grace, most=9, most_idle=9))
+    server = Serving(listener.getsockname()[1], task)
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def sending(*parts: bytes, status: int = 200, **headers: str) -> Application:
+    """It answers with these parts."""
+
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        lines = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": lines})
+        for number, part in enumerate(parts, 1):
+            await send({"type": "http.response.body", "body": part, "more_body": number < len(parts)})
+
+    return application
+
+
+def bodies(answer: bytes) -> list[bytes]:
+    """What follows each head."""
+    return [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("size", [0, 2, 200_000], ids=["empty", "small", "large"])
+async def test_an_answer_whose_length_is_told_is_that_long(size: int) -> None:
+    async with serving(sending(b"x" * size, content_length=str(size))) as server:
+        assert bodies(await server.answer(GET + LAST)) == [b"x" * size] * 2
+
+
+async def test_an_answer_whose_length_is_not_told_comes_in_chunks() -> None:
+    async with serving(sending(b"", b"ab", b"c" * 17, b"")) as server:
+        assert bodies(await server.answer(GET + LAST)) == [b"2\r\nab\r\n11\r\n" + b"c" * 17 + b"\r\n0\r\n\r\n"] * 2
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
+async def test_some_answers_have_no_body(method: bytes, status: int) -> None:
+    application = sending(b"" if status != 200 else b"ab", status=status, etag='"a"')
+    async with serving(application) as server:
+        answer = await server.answer((GET + LAST).replace(b"GET", method))
+    assert bodies(answer) == [b"", b""]
+    assert answer.count(b'etag: "a"') == 2
+
+
+async def test_a_header_never_has_a_second_line() -> None:
+    with capture_logs() as logs:
+        async with serving(sending(b"", content_length="0", warning="one\r\nset-cookie: two")) as server:
+            assert await server.answer(GET) == b""
+    assert [log["event"] for log in logs] == ["a request failed"]
+
+
+async def test_an_answer_that_ends_in_the_middle_is_cut_off() -> None:
+    async def application(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+
+    with capture_logs() as logs:
+        async with serving(application) as server, server.asked(GET) as reader:
+            assert (await reader.readuntil(b"2\r\nab\r\n")).startswith(b"HTTP/1.1 200 ")
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+    assert [log["event"] for log in logs] == ["a request failed"]
+
+
+async def test_an_application_is_told_once_of_the_body_and_then_that_nobody_is_there() -> None:
+    told: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    async def application(_scope: Scope, receive: Receive, _send: Send) -> None:
+        for _ in range(2):
+            message = await receive()
+            await told.put((message["type"], message.get("body", b"")))
+
+    async with serving(application) as server:
+        async with server.asked(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\nab")):
+            assert await asyncio.wait_for(told.get(), 20) == ("http.request", b"ab")
+            assert told.empty()
+        assert await asyncio.wait_for(told.get(), 20) == ("http.disconnect", b"")
+
+
+async def test_a_body_is_asked_for_where_the_caller_waits_for_that() -> None:
+    async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+        body = (await receive())["body"]
+        await sending(body, content_length="2")(_scope, receive, send)
+
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    async with serving(application) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"ab")
+        assert (await reader.readuntil(b"\r\n\r\nab")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
+async def test_a_stop_waits_for_answers_but_not_for_ever() -> None:
+    asked, may_answer = asyncio.Semaphore(0), asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.release()
+        await may_answer.wait()
+        await sending(b"ab", content_length="2")(scope, receive, send)
+
+    async with serving(application) as server, server.asked(GET) as reader:
+        await asked.acquire()
+        stopping = asyncio.create_task(server.stop())
+        await asyncio.sleep(0)
+        may_answer.set()
+        answer = await reader.read()
+        assert answer.endswith(b"connection: close\r\n\r\nab")
+        await stopping
+
+    may_answer.clear()
+    with capture_logs() as logs:
+        async with serving(application, grace=0.1) as server, server.asked(GET) as reader:
+            await asked.acquire()
+            await server.stop()
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+    assert [log["requests"] for log in logs] == [1]
