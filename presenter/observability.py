@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from presenter.logs import HELD_BACK
+
 Phase = Literal["auth", "scope", "wait", "query", "serialise"]
 """Who asks; what they may see of what; the wait for a connection to the database; its work; the answer's JSON."""
 
@@ -151,7 +153,7 @@ class Observer:
             cache(errors.labels),
         )
         self._phases = {phase: phases.labels(phase) for phase in PHASES}
-        self._log = structlog.get_logger(__name__).bind()
+        self._log = structlog.get_logger(HELD_BACK).bind()
         self._trace = trace
 
     def end(self, observation: Observation, headers: Iterable[tuple[bytes, bytes]]) -> None:

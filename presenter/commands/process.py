@@ -59,6 +59,7 @@ def run_until_done(action: Coroutine[Any, Any, T], grace: float | None = None) -
 
 
 def _abandon() -> None:
+    logs.write_out()
     sys.stderr.write("presenter: SHUTDOWN_GRACE is over, what is under way is abandoned\n")
     sys.stderr.flush()
     os._exit(1)

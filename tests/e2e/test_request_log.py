@@ -84,3 +84,10 @@ async def test_a_query_that_nobody_escaped_leaves_its_line(system: System) -> No
     assert answer.startswith(f"HTTP/1.1 {told['code']} ".encode())
     assert (told["path"], told["user"]) == ("/resources", "tester")
     assert told["code"] != 400
+
+
+async def test_the_requests_before_the_end_leave_their_lines(system: System) -> None:
+    service = await system.start("serve")
+    await asyncio.gather(*(service.get("/resources", group="core") for _ in range(20)))
+    assert await service.process.stop() == 0
+    assert sum('"event": "request"' in line for line in service.process.err) == 20
