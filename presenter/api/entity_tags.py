@@ -6,6 +6,7 @@ import base64
 import hmac
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -24,7 +25,7 @@ class EntityTags:
 
     def digest(self, *described: object) -> bytes:
         """A digest of values."""
-        return hmac.digest(self._key, _encode(described), "sha256")[:16]
+        return blake2b(_encode(described), digest_size=16, key=self._key).digest()
 
     def tag(self, *described: object, weak: bool = False) -> str:
         """The tag of an answer that these values decide; `weak` where they leave open how it is written."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from presenter.access.lru import LruCache
 from presenter.api.metrics import PAGE_CACHE_BYTES, PAGE_CACHE_HITS, PAGE_CACHE_MISSES
-from presenter.cache.revisions import Revisions
 
 OVERHEAD = 512
 """Bytes that a page takes beside its body."""
@@ -17,7 +16,7 @@ _LARGEST = 8
 
 @dataclass(frozen=True, slots=True)
 class HotPage:
-    """A page as it went out: its body, its tag and how many rows it has, at these revisions.
+    """A page as it went out: its body, its tag and how many rows it has, and the state of its types (see `revisions`).
 
     `steady`: it was the same when it was read before, so that it pays to ask whether it still is. Where its types
     change all the time it does not.
@@ -26,7 +25,7 @@ class HotPage:
     body: bytes | bytearray
     tag: str
     rows: int
-    revisions: Revisions
+    state: object
     steady: bool
 
 

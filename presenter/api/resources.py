@@ -43,7 +43,7 @@ from presenter.cache.memory import Share
 from presenter.cache.pages import read_items, read_objects
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Position, Query, Row, Sort
-from presenter.cache.revisions import RevisionReader
+from presenter.cache.revisions import RevisionReader, state
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
 from presenter.http.exchange import REFUSED
@@ -183,9 +183,9 @@ class Resources:
         hot = self._hot_pages.get(key)
         if known or (hot is not None and hot.steady):
             revisions = await self._revisions.current(scanned.type_id for scanned in query.ranges)
-            if known and (tag := named(known, self._tags.tag(key, revisions))):
+            if known and (tag := named(known, self._tags.tag(key, state(revisions)))):
                 return _not_modified(headers, tag)
-            if hot is not None and hot.revisions == revisions:
+            if hot is not None and hot.state == state(revisions):
                 self._hot_pages.count_hit()
                 observed().rows = hot.rows
                 await share.hold(len(hot.body))  # however slowly it is taken, and whether it is forgotten meanwhile
@@ -198,13 +198,13 @@ class Resources:
         observation.rows = rows = len(page.rows)
         # A page that was cut may be longer another time, and what has no piece yet is written otherwise then.
         is_settled = not (query.items and any(isinstance(row, Row) for row in page.rows))
-        read_tag = None if page.is_cut else self._tags.tag(key, page.revisions, weak=not is_settled)
+        read_tag = None if page.is_cut else self._tags.tag(key, state(page.revisions), weak=not is_settled)
         cursor = _cursor(self._cursors, query, asked.filters, page.next)
         parts = answer(_body(compress=compress), page.rows, asked.catalog.by_id, cursor, asked.warnings, asked.version)
         response = Parts(parts, _of_body(headers, read_tag if has_tag else None, compress=compress), share)
         if response.whole is not None and read_tag is not None:
-            steady = hot is None or hot.revisions == page.revisions
-            self._hot_pages.keep(key, HotPage(response.whole, read_tag, rows, page.revisions, steady))
+            steady = hot is None or hot.state == state(page.revisions)
+            self._hot_pages.keep(key, HotPage(response.whole, read_tag, rows, state(page.revisions), steady))
         return response
 
     async def _version(self, catalog: Catalog, types: Iterable[CachedType], version: str | None) -> str | None:

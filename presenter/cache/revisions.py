@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from presenter.observability import begin
@@ -17,41 +17,63 @@ from presenter.observability import begin
 if TYPE_CHECKING:
     from presenter.cache.pool import Pool
 
-COLUMNS = """max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, max(w.synced_at) AS synced_at"""
-"""Of watches (`w`)."""
+COLUMNS = """t.cluster, max(w.revision) AS revision,
+    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position"""
+TABLES = """watches w JOIN resource_types t ON t.id = w.type_id
+JOIN clusters c ON c.name = t.cluster"""
+GROUPS = "t.cluster, c.revision"
+"""A Revision for each cluster, of some watches (`w`)."""
 
 _OF_TYPES = f"""
-SELECT t.cluster, w.type_id, {COLUMNS}
-FROM watches w JOIN resource_types t ON t.id = w.type_id
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, w.type_id
+SELECT w.type_id, {COLUMNS}
+FROM {TABLES}
+WHERE w.type_id = ANY ($1::integer[]) GROUP BY w.type_id, {GROUPS}
 """
 
 
 class Revision(NamedTuple):
-    """The revision of some types of a cluster: no two states of their rows have the same.
+    """The revision of some types of a cluster: that of the last transaction that has changed their rows.
 
-    `revision` is that of the last transaction that changed them. During an upgrade a version may write that knows of
-    none, so that its events are counted: `unnumbered`. A database that is lost and filled anew begins to count anew;
-    the last of the lists was completed at another moment then: `synced_at`.
+    During an upgrade a version may write that knows of none: then its events are counted, `unnumbered`. `position` is
+    the revision of the whole cluster, from which on its changes can be followed.
     """
 
     cluster: str
     revision: int
     unnumbered: int
-    synced_at: datetime | None
+    position: int
 
 
 Revisions = tuple[Revision, ...]
-"""Those of types of several clusters, by the clusters' names. Of the same types, equal ones are of the same rows."""
+"""Those of types of several clusters, by the clusters' names."""
+
+
+def state(revisions: Revisions) -> Sequence[tuple[str, int, int]]:
+    """What tells of the rows: where it is the same for the same types, their rows are."""
+    return [(each.cluster, each.revision, each.unnumbered) for each in revisions]
+
+
+def together(revisions: Iterable[Revision]) -> Revisions:
+    """The revisions of all these types together. Those of one cluster are of one count, which only grows."""
+    found: dict[str, Revision] = {}
+    for each in revisions:
+        known = found.get(each.cluster, each)
+        found[each.cluster] = (
+            each
+            if known is each
+            else each._replace(
+                revision=max(known.revision, each.revision), unnumbered=known.unnumbered + each.unnumbered
+            )
+        )
+    return tuple(sorted(found.values()))
 
 
 class RevisionReader:
-    """Asks PostgreSQL for the revisions of types: once for all who came before it asks."""
+    """Asks PostgreSQL for the revisions of types. Who comes meanwhile waits, and all who do are answered together."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._turn = asyncio.Lock()
+        self._is_asking = False
         self._next: _Asking | None = None
 
     async def current(self, type_ids: Iterable[int]) -> Revisions:
@@ -59,59 +81,56 @@ class RevisionReader:
 
         Raises DatabaseUnavailable.
         """
-        types = frozenset(type_ids)
+        types = set(type_ids)
         if not types:
             return ()
+        if self._is_asking:
+            found = await self._wait_for_next(types)
+        else:
+            found = await self._ask(types)
+        return together([revision for type_id, revision in found if type_id in types])
+
+    async def _wait_for_next(self, types: set[int]) -> _Found:
         if self._next is None:
-            self._next = _Asking(self)
+            self._next = _Asking(set(), asyncio.get_running_loop().create_future())
         asking = self._next
-        asking.types |= types
+        asking.types.update(types)
         before = begin("query")
-        await asyncio.wait([asking.task])  # not awaited itself: a waiter's cancellation would cancel it for all
+        await asyncio.wait([asking.found])  # not awaited itself: a waiter's cancellation would cancel it for all
         begin(before)
-        return together([revision for type_id, revision in asking.task.result() if type_id in types])
+        return asking.found.result()
 
-    async def ask(self, asking: _Asking) -> Sequence[tuple[int, Revision]]:
-        """By type, of all that those who wait for it ask for."""
-        async with self._turn:
-            self._next = None  # it is too late for whoever comes from now on
+    async def _ask(self, types: set[int]) -> _Found:
+        self._is_asking = True
+        try:
             async with self._pool.connection() as connection:
-                rows = await connection.fetch(_OF_TYPES, list(asking.types))
-        return [
-            (type_id, Revision(cluster, revision, unnumbered, synced_at))
-            for cluster, type_id, revision, unnumbered, synced_at in rows
-        ]
+                rows = await connection.fetch(_OF_TYPES, list(types))
+        finally:
+            following, self._next = self._next, None
+            self._is_asking = following is not None
+            if following is not None:  # in a context of its own, since it belongs to no request
+                context = contextvars.Context()
+                following.task = asyncio.create_task(self._answer(following), name="revisions", context=context)
+        return [(type_id, Revision(*revision)) for type_id, *revision in rows]
+
+    async def _answer(self, asking: _Asking) -> None:
+        try:
+            asking.found.set_result(await self._ask(asking.types))
+        except BaseException as error:
+            asking.found.set_exception(error)
+            asking.found.exception()  # else asyncio logs it where the last to wait has just left
+            if not isinstance(error, Exception):
+                raise
 
 
+_Found = Sequence[tuple[int, Revision]]
+"""By type."""
+
+
+@dataclass
 class _Asking:
-    """One statement, and the types that it will be about."""
+    """One that has yet to begin, for all who wait for it."""
 
-    def __init__(self, reader: RevisionReader) -> None:
-        self.types: set[int] = set()
-        # In a context of its own, since it belongs to no request.
-        self.task = asyncio.create_task(reader.ask(self), name="revisions", context=contextvars.Context())
-        self.task.add_done_callback(_retrieved)
-
-
-def _retrieved(task: asyncio.Task[object]) -> None:
-    if not task.cancelled():
-        task.exception()  # else asyncio logs it where the last to wait has just left
-
-
-def together(revisions: Iterable[Revision]) -> Revisions:
-    """The revisions of all these types together. Within a cluster all are of one count, which only grows."""
-    found: dict[str, Revision] = {}
-    for each in revisions:
-        known = found.get(each.cluster)
-        found[each.cluster] = each if known is None else _of_both(known, each)
-    return tuple(sorted(found.values()))
-
-
-def _of_both(one: Revision, other: Revision) -> Revision:
-    moments = [moment for moment in (one.synced_at, other.synced_at) if moment is not None]
-    return Revision(
-        one.cluster,
-        max(one.revision, other.revision),
-        one.unnumbered + other.unnumbered,
-        max(moments, default=None),
-    )
+    types: set[int]
+    found: asyncio.Future[_Found]
+    task: asyncio.Task[None] | None = None

@@ -14,10 +14,10 @@ import textwrap
 from collections.abc import Sequence
 from functools import lru_cache
 
+from presenter.cache import revisions
 from presenter.cache.expressions import COMPOSITION_OR_LAST, TERMS
 from presenter.cache.plan import Scan
 from presenter.cache.query import Sort
-from presenter.cache.revisions import COLUMNS as REVISION
 
 COLUMNS = "r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id"
 # Where there is a piece of this very state, nothing else of the row is read.
@@ -129,9 +129,9 @@ def _with_revisions(scan: Scan, rows: str) -> str:
     return f"""
 SELECT /* page {scan.kind} */
 {_in(textwrap.fill(absent, 112)).replace("NULL_AS_", "NULL AS ")},
-    t.cluster, {REVISION}
-FROM watches w JOIN resource_types t ON t.id = w.type_id
-WHERE w.type_id = ANY (@types::integer[]) GROUP BY t.cluster
+    {revisions.COLUMNS}
+FROM {revisions.TABLES}
+WHERE w.type_id = ANY (@types::integer[]) GROUP BY {revisions.GROUPS}
 UNION ALL (
 {_in(rows)}
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from presenter.api.hot_pages import OVERHEAD, HotPage, HotPages
 from presenter.cache import memory
 from presenter.cache.pool import Address, Pool
-from presenter.cache.revisions import Revision
 from presenter.cache.writer import Writer
 from presenter.resource import Event, Watch
 from tests.access_control.world import PANELS as ANY_PANELS
@@ -214,9 +212,8 @@ keys = st.integers(0, 5).map(lambda number: bytes([number]))
 @given(st.lists(st.tuples(keys, st.integers(0, 3000)), max_size=40), st.sampled_from((0, 600, 5000, 20_000)))
 def test_whatever_is_kept_is_bounded_and_is_what_was_kept_last(pages: list[tuple[bytes, int]], most: int) -> None:
     kept, last = HotPages(most), dict[bytes, HotPage]()
-    revisions = (Revision("test", 1, 0, datetime(2026, 1, 1, tzinfo=UTC)),)
     for key, size in pages:
-        last[key] = HotPage(bytes(size), '"tag"', 1, revisions, steady=True)
+        last[key] = HotPage(bytes(size), '"tag"', 1, (), steady=True)
         kept.keep(key, last[key])
         found = {key: page for key in last if (page := kept.get(key)) is not None}
         assert all(found[key] is last[key] for key in found)

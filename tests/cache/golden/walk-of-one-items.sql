@@ -4,9 +4,10 @@ SELECT /* page walk of one */
     NULL AS created_at, NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0,
     NULL AS k1, NULL AS k2, NULL AS found, NULL AS last,
     t.cluster, max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, max(w.synced_at) AS synced_at
+    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position
 FROM watches w JOIN resource_types t ON t.id = w.type_id
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster
+JOIN clusters c ON c.name = t.cluster
+WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, c.revision
 UNION ALL (
     SELECT CASE WHEN r.piece_of = r.updated_at THEN r.piece END AS piece,
         CASE WHEN r.piece_of = r.updated_at THEN NULL ELSE r.type_id END AS type_id,
