@@ -196,7 +196,7 @@ async def _watching(
         recoveries, clock = Recoveries(), SteadyClock()
 
         async def watch(epoch: int) -> None:
-            writer = Writer(pool, name, epoch)
+            writer = Writer(pool, name, epoch, clock)
             supervisor = Supervisor(
                 client,
                 writer,

@@ -62,16 +62,25 @@ _RENEW = """
 UPDATE leases SET expires_at = clock_timestamp() + $3::interval WHERE cluster = $1 AND epoch = $2
 RETURNING extract(epoch FROM clock_timestamp())::float8
 """
-# Who has not seen the clock jump sees a watch be as old as it is. One that is being written just now has a new date.
-_MOVE = """
-UPDATE watches w SET last_event_at = w.last_event_at + early.jumped
-FROM (
-    SELECT w.type_id, w.namespace, $2::interval AS jumped FROM watches w JOIN resource_types t ON t.id = w.type_id
-    WHERE t.cluster = $1 AND extract(epoch FROM clock_timestamp() - w.last_event_at) / extract(epoch FROM $2) > 0.5
-    FOR UPDATE OF w SKIP LOCKED
-) AS early
-WHERE w.type_id = early.type_id AND w.namespace = early.namespace
-"""
+# Who has not seen the clock jump sees moments that are as long ago as they are. What is being written just now is dated
+# anew, and not waited for.
+_MOVES = (
+    """
+    UPDATE watches w SET last_event_at = w.last_event_at + early.jumped
+    FROM (
+        SELECT w.type_id, w.namespace, $2::interval AS jumped FROM watches w JOIN resource_types t ON t.id = w.type_id
+        WHERE t.cluster = $1
+            AND extract(epoch FROM clock_timestamp() - w.last_event_at) / extract(epoch FROM $2::interval) > 0.5
+        FOR UPDATE OF w SKIP LOCKED
+    ) AS early
+    WHERE w.type_id = early.type_id AND w.namespace = early.namespace
+    """,
+    """
+    UPDATE clusters SET discovered_at = discovered_at + $2::interval
+    WHERE name = $1 AND completed_at IS NULL
+        AND extract(epoch FROM clock_timestamp() - discovered_at) / extract(epoch FROM $2::interval) > 0.5
+    """,
+)
 _RELEASE = "UPDATE leases SET expires_at = clock_timestamp() - $3::interval WHERE cluster = $1 AND epoch = $2"
 
 # KEY SHARE: a takeover, which changes the epoch, waits for the transaction; a renewal does not.
@@ -189,7 +198,8 @@ class Lease:
                     if said is None:
                         return
                     if jumped := self._clock.read(Reading.between(began, time.monotonic(), said)):
-                        await connection.execute(_MOVE, self._cluster, timedelta(seconds=jumped))
+                        for move in _MOVES:
+                            await connection.execute(move, self._cluster, timedelta(seconds=jumped))
             except Unavailable as error:
                 self._outage.begin("the lease cannot be renewed", error)
                 pause = min(self._timings.retry, self._timings.renewal)

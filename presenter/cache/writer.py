@@ -15,13 +15,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from presenter import raw_json
 from presenter.cache import items, writes
+from presenter.cache.clock import Reading, SteadyClock
 from presenter.cache.lease import UNKNOWN, fence, lease_lost
 from presenter.cache.metrics import REFUSED, failures_counted, measured
 from presenter.cache.numbering import Numbering
@@ -50,9 +51,6 @@ _HARMLESS = sorted(SECRET_ANNOTATIONS)
 
 NOW = math.inf
 """The moment at which something is written, whenever that is."""
-
-_CLOCK_HOLDS = 1.0
-"""Seconds for which this process counts on by itself from what the database's clock has said."""
 
 log = structlog.get_logger(__name__)
 
@@ -115,37 +113,17 @@ class _Rows:
         )
 
 
-class _Clock:
-    """The database's clock, by which rows are dated: it is asked once a second, and counted on from there.
-
-    It never goes back by less than a second: that much may be its answer's way. By more it was set back.
-    """
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._asked = -math.inf
-        self._said = self._last = datetime.min.replace(tzinfo=UTC)
-
-    async def now(self) -> datetime:
-        if time.monotonic() - self._asked > _CLOCK_HOLDS:
-            async with self._pool.connection() as connection:
-                self._said = await connection.fetchval(writes.CLOCK)
-            self._asked = time.monotonic()
-        now = self._said + timedelta(seconds=time.monotonic() - self._asked)
-        if not timedelta(0) < self._last - now < timedelta(seconds=1):
-            self._last = now
-        return self._last
-
-
 class Writer:
     """Writes what one cluster's API server says, under the epoch of its lease (None: nobody else could write).
+
+    Rows are dated by the `clock`, which is read where nobody else does.
 
     Every method is one transaction. It raises LeaseLost, with nothing written, when another process has taken over,
     and DatabaseUnavailable or DatabaseBusy when it may not have been committed: the caller then starts again from
     `checkpoint`, which tells.
     """
 
-    def __init__(self, pool: Pool, cluster: str, epoch: int | None = None) -> None:
+    def __init__(self, pool: Pool, cluster: str, epoch: int | None = None, clock: SteadyClock | None = None) -> None:
         self._pool = pool
         self._cluster = cluster
         self._epoch = epoch
@@ -154,7 +132,8 @@ class Writer:
         self._committed: dict[Watch, str] = {}
         self._opened: tuple[str, list[str], bool] | None = None
         self._numbering = Numbering(cluster, epoch)
-        self._clock = _Clock(pool)
+        self._clock = clock or SteadyClock()
+        self._dated = False
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -521,8 +500,20 @@ class Writer:
 
         Who asks for a turn next gets the next one: so rows are dated in the order in which they are committed.
         """
-        now = await self._clock.now()
+        now = await self._now()
         return _Rows(objects, [self._piece(type, object, now) for object in objects], now)
+
+    async def _now(self) -> datetime:
+        """The date of what is written now: by the database's clock, and after that of all that is there already."""
+        if self._clock.due or not self._dated:
+            async with self._pool.connection() as connection:
+                began = time.monotonic()
+                said = await connection.fetchval(writes.CLOCK)
+                self._clock.read(Reading.between(began, time.monotonic(), said))
+                if not self._dated and (latest := await connection.fetchval(writes.LATEST, self._cluster)) is not None:
+                    self._clock.go_on_from(latest)
+            self._dated = True
+        return self._clock.now()
 
     def _piece(self, type: ResourceType, object: Object, updated_at: datetime) -> bytes:
         return items.piece(items.item(object, self._cluster, type, updated_at, object.raw))

@@ -163,7 +163,12 @@ LEFT JOIN resources r ON r.cluster = $1 AND r.type_id = $2 AND r.uid = ANY ($4::
 WHERE w.type_id = $2 AND w.namespace = $3
 """
 
-CLOCK = "SELECT clock_timestamp()"
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+LATEST = """
+SELECT max(latest.updated_at) FROM resource_types t CROSS JOIN LATERAL (
+    SELECT updated_at FROM resources r WHERE r.type_id = t.id ORDER BY r.updated_at DESC, r.uid DESC LIMIT 1
+) AS latest WHERE t.cluster = $1
+"""
 
 # An old event never undoes a newer state. Where the API server's versions are no numbers, the stream's order decides.
 # Equal versions differ only when the type is now watched in another version, and then only in the body.

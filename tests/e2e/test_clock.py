@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -61,13 +62,14 @@ async def see_afresh(system: System, since: float) -> None:
         assert watch["lag_seconds"] <= time.monotonic() - since + 2
 
 
-async def change(system: System, service: Service, number: int) -> None:
-    """Make a change and wait for it."""
+async def change(system: System, service: Service, number: int) -> datetime:
+    """Make a change and wait for it; returns how it is dated."""
     system.put("counter", number=number)
     query = {**WIDGETS, "resource": "panels", "name": "counter", "raw": "true"}
-    await eventually(
+    [item] = await eventually(
         partial(service.items, **query), lambda items: [item["raw"]["spec"]["number"] for item in items] == [number]
     )
+    return datetime.fromisoformat(item["updated_at"])
 
 
 async def test_a_clock_that_jumps_changes_nothing_that_anybody_sees(
@@ -75,12 +77,13 @@ async def test_a_clock_that_jumps_changes_nothing_that_anybody_sees(
 ) -> None:
     address, clock = server
     system = system.having(**variables_of(address))
-    since = time.monotonic()
+    since, began = time.monotonic(), time.time()
     first = await (await system.start("watch")).ready()
     second, serving = await asyncio.gather(system.start("watch"), system.start("serve", RBAC_MAX_STALENESS="90s"))
     await serving.ready()
     led = await eventually(partial(lease, serving), lambda lease: lease is not None and lease["held"])
     assert led["holder"].endswith(f"/{first.process.pid}")
+    dates = [await change(system, serving, 0)]
     for number, ahead in enumerate(AHEAD, 1):
         clock.set(ahead)
         jumped = time.monotonic()
@@ -88,11 +91,14 @@ async def test_a_clock_that_jumps_changes_nothing_that_anybody_sees(
             await see(serving, since, led)
             await asyncio.sleep(0.05)  # that is often enough
         await see_afresh(system, since)
-        await change(system, serving, number)
+        dates.append(await change(system, serving, number))
 
     clock.set(-120)
     await first.process.kill()
     killed = time.monotonic()
     await eventually(partial(lease, serving), lambda lease: lease["holder"].endswith(f"/{second.process.pid}"))
     assert time.monotonic() - killed < FAILOVER
-    await change(system, serving, len(AHEAD) + 1)
+    dates.append(await change(system, serving, len(AHEAD) + 1))
+    assert dates == sorted(dates), "newer changes come after older ones"
+    assert began - 1 <= dates[0].timestamp()
+    assert dates[-1].timestamp() <= time.time() + 1
