@@ -4,7 +4,7 @@ What is where:
 
     cli          the commands; each has a module: `resolve`, `migrate`, `compare`, `lint`
     manifest     files into RestActions, and the line that everything is on; `helm` masks templates
-    jq           programs evaluated, in a process of their own (`jq_process`)
+    jq           programs evaluated, in a process of their own (`jq_process`), as `gojq` takes them (`gojq.jq`)
     syntax       programs as trees: read by `jq_parser`, written by `jq_printer`
     resolver     a RESTAction resolved as snowplow does (`endpoints`, `sending`, `refusals`, `numbers`), `paging` page
                  by page

@@ -85,7 +85,9 @@ class Evaluation:
                 return self._piped(self.of(left, dot), right)
             case syntax.Binding(source, syntax.Variable(name), body):
                 return self._bound(name, self.of(source, dot), body, dot)
-            case syntax.Optional(body):
+            case syntax.Optional(body, whole):
+                if not whole and isinstance(body, Index | Iterate | syntax.Slice):
+                    self.of(body.target, dot)  # which is not forgiven when it fails
                 return self._attempt(body, dot)
             case syntax.Condition(branches, otherwise):
                 return self._condition(branches, otherwise, dot)

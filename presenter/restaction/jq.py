@@ -1,4 +1,4 @@
-"""jq programs, evaluated in a process of their own: without files and environment, within bounds of time and memory."""
+"""jq programs, evaluated as gojq does, in a process of their own: without files and environment, within bounds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from presenter.errors import PresenterError
+from presenter.restaction import gojq
+from presenter.restaction.numbers import without_points
 
 _SHOWN = 120
 _WHERE = re.compile(r"at <top-level>, line (\d+), column (\d+)")
@@ -37,7 +39,7 @@ class JqError(PresenterError):
 class Jq:
     """Evaluates jq programs, one after the other, each within these bounds.
 
-    The keys of what they are given are sorted, as they always are in gojq, which is what snowplow has.
+    Each is compiled as it is written, for errors that say where, and evaluated as gojq takes it, which snowplow has.
 
     A program that takes too long or too much memory costs the process it ran in; the next one gets a new one.
     """
@@ -48,6 +50,7 @@ class Jq:
         self._memory_bytes = memory_bytes
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._compiled: set[str] = set()
 
     async def __aenter__(self) -> Jq:
         return self
@@ -61,18 +64,29 @@ class Jq:
 
     async def all(self, program: str, value: Any) -> list[Any]:
         """All outputs for a JSON value. Raises JqError."""
-        return await self._ask("all", program, value)
+        return await self._evaluated("all", program, value)
 
     async def first(self, program: str, value: Any) -> Any:
         """The first output for a JSON value; the others are not computed. Raises JqError, also when there is none."""
-        outputs = await self._ask("first", program, value)
+        outputs = await self._evaluated("first", program, value)
         if not outputs:
             raise JqError(program, "gives no output")
         return outputs[0]
 
-    async def _ask(self, operation: str, program: str, value: Any) -> list[Any]:
+    async def _evaluated(self, operation: str, program: str, value: Any) -> list[Any]:
+        if program not in self._compiled:
+            await self.check(program)
+            self._compiled.add(program)
         try:
-            text, body = program.encode(), msgspec.json.encode(value, order="deterministic")
+            rewritten = gojq.for_jq(program)
+        except gojq.LackingError as error:
+            raise JqError(program, str(error)) from error
+        return list(without_points(await self._ask(operation, program, value, rewritten)))
+
+    async def _ask(self, operation: str, program: str, value: Any, rewritten: str | None = None) -> list[Any]:
+        try:
+            text = (program if rewritten is None else rewritten).encode()
+            body = msgspec.json.encode(value, order="deterministic")
         except (UnicodeEncodeError, RecursionError) as error:
             raise JqError(program, f"cannot be given to jq: {error}") from error
         if b"\0" in text:

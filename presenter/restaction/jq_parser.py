@@ -95,6 +95,10 @@ class _ToNodes(Transformer[Token, Node]):
                 return syntax.Constant(value, span=_span(meta))
         return syntax.Text(str(form) if form else None, tuple(parts), span=_span(meta))
 
+    def optional(self, meta: Meta, body: Node) -> Node:
+        steps = isinstance(body, syntax.Index | syntax.Iterate | syntax.Slice) and body.target != syntax.Identity()
+        return syntax.Optional(body, steps and meta.start_pos < body.span[0], span=_span(meta))
+
     def interpolation(self, meta: Meta, body: Node) -> Node:
         return syntax.Pipe(body, syntax.Call("tostring"), span=_span(meta))
 

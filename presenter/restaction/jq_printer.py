@@ -74,8 +74,8 @@ def _term(node: Node) -> str:  # noqa: C901 - one case for each kind of node
             return f"break ${name}"
         case syntax.Index() | syntax.Slice() | syntax.Iterate():
             return _path(node)
-        case syntax.Optional(body):
-            return f"{printed(body, _POSTFIX)}?"
+        case syntax.Optional(body, whole):
+            return f"({printed(body)})?" if whole else f"{printed(body, _POSTFIX)}?"
         case syntax.Array(body):
             return f"[{printed(body) if body else ''}]"
         case syntax.Object(entries):

@@ -11,10 +11,12 @@ import os
 import resource
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import jq
 
+_PRELUDE = Path(__file__).with_name("gojq.jq").read_text(encoding="utf-8")
 _PROGRAMS = 256
 _LONGEST_MESSAGE = 4096
 
@@ -76,10 +78,12 @@ def _serve(operation: bytes, program: bytes, value: bytes, limit: int, answers: 
 
 
 def _answer(operation: bytes, program: str, value: str, limit: int) -> bytes:
-    compiled = _compiled(program)
+    if operation == b"check":
+        jq.compile(program)
+        return b"[]"
     outputs: list[bytes] = []
     size = 0
-    for text in compiled.input_text(value) if operation != b"check" else ():
+    for text in _compiled(program).input_text(value):
         outputs.append(text.encode(errors="replace"))
         size += len(outputs[-1]) + 1
         if size > limit:
@@ -91,12 +95,8 @@ def _answer(operation: bytes, program: str, value: str, limit: int) -> bytes:
 
 @lru_cache(_PROGRAMS)
 def _compiled(program: str) -> Any:
-    """The program with JSON texts as its outputs: so jq writes its numbers as it read them.
-
-    Compiled as it is first, for an error that says the right line.
-    """
-    jq.compile(program)
-    return jq.compile(f"({program}\n)|tojson")
+    """The program behind the prelude, with JSON texts as its outputs: so jq writes its numbers as it read them."""
+    return jq.compile(f"{_PRELUDE}({program}\n)|_gojq_json")
 
 
 if __name__ == "__main__":

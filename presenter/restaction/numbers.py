@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,12 +15,12 @@ _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<=\d)e(?=\d)')
 
 def as_float64(value: Any) -> Any:
     """A JSON value whose numbers are rounded as Go does when it decodes, in place. Whole ones are ints here."""
-    return _each_number(value, lambda number: _without_point(float(number)))
+    return _each_number(value, lambda number: without_point(float(number)))
 
 
 def without_points(value: Any) -> Any:
     """A JSON value whose whole floats are ints, in place: `1.0` is `1`. Ints stay as exact as they are."""
-    return _each_number(value, lambda number: _without_point(number) if isinstance(number, float) else number)
+    return _each_number(value, lambda number: without_point(number) if isinstance(number, float) else number)
 
 
 def as_json(value: Any) -> bytes:
@@ -28,8 +29,9 @@ def as_json(value: Any) -> bytes:
     return _STRING_OR_EXPONENT.sub(lambda found: b"e+" if found[0] == b"e" else found[0], text)
 
 
-def _without_point(number: float) -> int | float:
-    return int(number) if number.is_integer() and abs(number) < _LARGEST_WRITTEN_OUT else number
+def without_point(number: float) -> int | float:
+    """Of a whole number the fewest digits that tell it from its neighbours, then zeros."""
+    return int(Decimal(repr(number))) if number.is_integer() and abs(number) < _LARGEST_WRITTEN_OUT else number
 
 
 def _each_number(value: Any, convert: Callable[[int | float], int | float]) -> Any:

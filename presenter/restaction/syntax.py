@@ -113,9 +113,10 @@ class Iterate(Node):
 
 
 class Optional(Node):
-    """`body?`, which is `try body`."""
+    """`body?`, which forgives the last step of a path; `whole`: `(body)?` or `try body`, which forgives all of it."""
 
     body: Node
+    whole: bool = False
 
 
 class Try(Node):

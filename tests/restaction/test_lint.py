@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from presenter.restaction.gojq import LACKING
 from presenter.restaction.jq import Jq
 from presenter.restaction.lint import lint
 from presenter.restaction.manifest import Manifest
 from presenter.restaction.migrator import migrated
-from presenter.restaction.rules.programs import NOT_IN_GOJQ
 from presenter.restaction.rules.subject import Finding
 from tests.e2e import processes
 from tests.restaction.world import call
@@ -275,7 +275,7 @@ async def test_a_program_too_deep_to_read_is_no_reason_to_fail(tmp_path: Path) -
 
 async def test_what_snowplow_does_not_have_is_there_in_jq(jq: Jq) -> None:
     names = {name.partition("/")[0] for name in await jq.first("builtins", None)}
-    assert NOT_IN_GOJQ.keys() - names == {"$__loc__"}
+    assert LACKING.keys() - names == {"$__loc__"}
     await jq.check("$__loc__")
 
 

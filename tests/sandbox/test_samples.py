@@ -76,6 +76,15 @@ def test_the_shape_of_the_samples() -> None:
     assert 2_500 < sum(sizes) / len(sizes) < 3_800
 
 
+def test_every_widget_says_what_its_data_is_as_snowplow_wants() -> None:
+    definitions = filled(0).objects("customresourcedefinitions.apiextensions.k8s.io")
+    widgets = [each["spec"] for each in definitions if each["spec"]["group"] == "widgets.templates.krateo.io"]
+    assert len(widgets) == 4
+    for spec in widgets:
+        schema = spec["versions"][0]["schema"]["openAPIV3Schema"]
+        assert schema["properties"]["spec"]["properties"]["widgetData"]["type"] == "object"
+
+
 def test_who_may_see_the_samples() -> None:
     policy = Policy.of(filled(0))
 

@@ -9,32 +9,14 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+from presenter.restaction.gojq import LACKING, names_used
 from presenter.restaction.helm import Mask
 from presenter.restaction.jq import JqError
 from presenter.restaction.manifest import Where, expression
 from presenter.restaction.rules.subject import Finding, Rule, Subject
 from presenter.restaction.rules.trees import nodes
-from presenter.restaction.syntax import Call, Comma, Constant, Definition, Iterate, Node, Pipe, Variable
+from presenter.restaction.syntax import Call, Comma, Constant, Iterate, Node, Pipe
 
-NOT_IN_GOJQ = {
-    "$__loc__": "leave it out",
-    "debug": "leave it out",
-    "get_jq_origin": "leave it out",
-    "get_prog_origin": "leave it out",
-    "get_search_list": "leave it out",
-    "have_decnum": "leave it out",
-    "have_literal_numbers": "leave it out",
-    "input": "a program has one input, which is .",
-    "input_filename": "leave it out",
-    "input_line_number": "leave it out",
-    "inputs": "a program has one input, which is .",
-    "keys_unsorted": "use keys",
-    "lgamma_r": "use lgamma",
-    "stderr": "leave it out",
-    "toboolean": 'compare with "true"',
-    "trimstr": "use ltrimstr and rtrimstr",
-}
-"""What this jq has and snowplow's has not, and what to do about it."""
 _ENVIRONMENT = ("env", "$ENV")
 _KNOWN_FLAGS = frozenset("gi")
 _NOT_IN_RE2 = re.compile(r"\(\?(?:<?[=!]|[>#])|(?<!\\)(?:\\\\)*\\(?:[1-9](?![0-7])|[hHRXkKGZNOyYeucg])")
@@ -102,9 +84,9 @@ async def text_around(subject: Subject) -> AsyncIterator[Finding]:
 async def not_in_gojq(subject: Subject) -> AsyncIterator[Finding]:
     """A function that snowplow does not have."""
     for program in _programs(subject):
-        for name in sorted(_used(program) & NOT_IN_GOJQ.keys()):
+        for name in sorted(_used(program) & LACKING.keys()):
             what = f"{program.name} uses {name}, which snowplow does not have"
-            yield subject.finding("not-in-gojq", "error", program.where, what, NOT_IN_GOJQ[name], name)
+            yield subject.finding("not-in-gojq", "error", program.where, what, LACKING[name], name)
 
 
 async def environment_read(subject: Subject) -> AsyncIterator[Finding]:
@@ -165,11 +147,8 @@ def _around(value: str, program: str) -> str:
 
 
 def _used(program: Program) -> set[str]:
-    """The functions and variables that it uses and does not define."""
     tree = nodes(program.text)
-    own = {name for node in tree if isinstance(node, Definition) for name in (node.name, *node.parameters)}
-    called = {node.name for node in tree if isinstance(node, Call)} - own
-    return called | {f"${node.name}" for node in tree if isinstance(node, Variable)}
+    return names_used(tree[0]) if tree else set()
 
 
 RULES: tuple[Rule, ...] = (
