@@ -46,6 +46,7 @@ from presenter.cache.memory import Memory
 from presenter.cache.metrics import OF_POOLS, OF_WRITING
 from presenter.cache.pages import PLANNING, namespaces_of
 from presenter.cache.pool import Address, Pool, wait_until_ready
+from presenter.cache.retention import Retention, retain
 from presenter.cache.snapshot import Snapshots
 from presenter.cache.watch_patterns import WatchPatterns
 from presenter.cache.writer import Writer
@@ -194,6 +195,7 @@ async def _watching(
                 f"DB_USER is {address.user!r}, who may not write at {address.label}: name who migrated it"
             )
         recoveries, clock = Recoveries(), SteadyClock()
+        retention = Retention(settings.cluster.changes_retention, settings.cluster.changes_retention_max)
 
         async def watch(epoch: int) -> None:
             writer = Writer(pool, name, epoch, clock)
@@ -208,12 +210,13 @@ async def _watching(
                 reconcile_interval=settings.cluster.reconcile_interval.total_seconds(),
                 recoveries=recoveries,
             )
-            filling = asyncio.create_task(fill(writer))
+            background = [asyncio.create_task(fill(writer)), asyncio.create_task(retain(writer, name, retention))]
             try:
                 await supervisor.run()
             finally:
-                filling.cancel()
-                await asyncio.wait((filling,))
+                for task in background:
+                    task.cancel()
+                await asyncio.wait(background)
 
         holder = f"{platform.node()}/{os.getpid()}"
         lease = Lease(pool, name, holder, claim=Claim(name, client.cluster_uid), recoveries=recoveries, clock=clock)

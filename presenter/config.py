@@ -325,6 +325,19 @@ class ClusterSettings(_Group):
         alias="RECONCILE_INTERVAL",
         description="how often, more or less, each type is compared with the cluster, and repaired; 0: never",
     )
+    changes_retention: Duration = Field(
+        timedelta(hours=24),
+        alias="CHANGES_RETENTION",
+        ge=timedelta(seconds=1),
+        description="how long it is known what objects were before they changed or went: who was away for longer than "
+        "that reads everything anew",
+    )
+    changes_retention_max: int = Field(
+        100_000,
+        alias="CHANGES_RETENTION_MAX",
+        ge=0,
+        description="how many such past states are kept at most; the oldest go first",
+    )
     watch: CommaSeparated = Field(
         DEFAULT_WATCH,
         alias="WATCH",

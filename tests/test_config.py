@@ -86,6 +86,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "RBAC_MAX_STALENESS": "90s",
         "SAR_CACHE_TTL": "1m",
         "RECONCILE_INTERVAL": "20m",
+        "CHANGES_RETENTION": "90m",
+        "CHANGES_RETENTION_MAX": "5000",
         "SHUTDOWN_GRACE": "25s",
         "MAX_INFLIGHT": "9",
         "MAX_INFLIGHT_BYTES": "1Gi",
@@ -127,6 +129,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.cluster.namespaces == ("krateo-system", "demo-system")
     assert settings.cluster.watch == ("pods", "!*.*.krateo.io")
     assert settings.cluster.reconcile_interval == timedelta(minutes=20)
+    assert settings.cluster.changes_retention == timedelta(minutes=90)
+    assert settings.cluster.changes_retention_max == 5000
     assert settings.http.shutdown_grace == timedelta(seconds=25)
     assert settings.http.drain_seconds == 20
     assert settings.http.max_inflight == 9

@@ -20,6 +20,7 @@ Writing:
     watch_patterns  which types are kept
     items           the item of an object as it goes out, stored compressed (a piece); `deflate` puts gzip together
     filling         pieces for the rows of an earlier version, made in the background
+    retention       past states that nobody needs any more, removed in the background
     unstorable      objects that PostgreSQL refuses, cut down to their metadata
     snapshot        the rows of a watch at its checkpoint, to be compared with the cluster
     forgetting      a cluster that is gone, removed

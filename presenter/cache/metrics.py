@@ -61,7 +61,14 @@ WRITE_FAILURES = Counter(
 PIECES_MADE = Counter(
     "presenter_pieces_made", "Rows of an earlier version that were given what pages are sent from.", registry=None
 )
-OF_WRITING = (LEADER, WRITE_SECONDS, WRITE_OBJECTS, WRITE_FAILURES, PIECES_MADE)
+PAST_STATES = Gauge(
+    "presenter_past_states",
+    "What is kept of objects as they were before they changed or went.",
+    ["cluster"],
+    registry=None,
+)
+PAST_SECONDS = Gauge("presenter_past_seconds", "How old the oldest of these is.", ["cluster"], registry=None)
+OF_WRITING = (LEADER, WRITE_SECONDS, WRITE_OBJECTS, WRITE_FAILURES, PIECES_MADE, PAST_STATES, PAST_SECONDS)
 
 _WRITES = {kind: (WRITE_SECONDS.labels(kind), WRITE_OBJECTS.labels(kind)) for kind in ("list", "events")}
 REFUSED = WRITE_FAILURES.labels("object_refused")

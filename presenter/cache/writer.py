@@ -67,6 +67,14 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class PastStates:
+    """How many past states of a cluster are kept, and since when all are."""
+
+    count: int
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What a write of objects came to: how many are new, and how many could not be stored as they are."""
 
@@ -555,6 +563,24 @@ class Writer:
             return Written(sanitised=1)
         log.warning("only metadata is kept, PostgreSQL refuses the rest", **place, error=refusal)
         return written
+
+    # -- past states ---------------------------------------------------------------------------------------------------
+
+    async def remove_past(self, age: timedelta, count: int, most: int) -> int:
+        """Remove past states that are older than that, and the oldest of more than so many: the first `most` of them.
+
+        Returns how many there were, a few more than `most` where these are of one revision.
+        """
+        async with self._transaction() as connection:
+            removed: int = await connection.fetchval(writes.REMOVE_PAST, self._cluster, age, count, most)
+        return removed
+
+    async def past_states(self) -> PastStates:
+        """How many are kept, and how old the oldest is."""
+        async with self._pool.connection() as connection:
+            row = await connection.fetchrow(writes.PAST_STATES, self._cluster)
+        assert row is not None  # it counts
+        return PastStates(row["count"], row["age"])
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 

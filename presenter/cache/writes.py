@@ -293,6 +293,38 @@ moved AS (
 SELECT EXISTS (SELECT FROM lease) AS leads, EXISTS (SELECT FROM watch) AS found, EXISTS (SELECT FROM moved) AS moved,
     CASE WHEN $23::boolean THEN pg_notify('{CATALOG_CHANNEL}', '') END
 """
+# The first revisions with so many past states, as far as they are too old or too many. Of the revisions that a failover
+# may have undone only the last stretches are remembered: there is one more with every leader.
+REMOVE_PAST = """
+WITH first AS MATERIALIZED (
+    SELECT revision, ended_at FROM past_states WHERE cluster = $1 ORDER BY revision FETCH FIRST $4 ROWS WITH TIES
+),
+too_many AS (
+    SELECT revision FROM past_states WHERE cluster = $1 ORDER BY revision DESC OFFSET $3 FETCH FIRST ROW ONLY
+),
+over AS (
+    SELECT max(revision) AS revision FROM first
+    WHERE ended_at < now() - $2::interval OR revision <= (SELECT revision FROM too_many)
+),
+gone AS (DELETE FROM past_states p USING over WHERE p.cluster = $1 AND p.revision <= over.revision RETURNING true),
+begins AS (
+    SELECT greatest(feed_begins, over.revision, (
+        SELECT upper(stretch) FROM unnest(lost) AS stretch ORDER BY stretch DESC OFFSET 1000 FETCH FIRST ROW ONLY
+    )) AS revision FROM clusters, over WHERE name = $1
+),
+moved AS (
+    UPDATE clusters SET feed_begins = begins.revision, lost = lost * int8multirange(int8range(begins.revision, NULL))
+    FROM begins WHERE name = $1 AND feed_begins < begins.revision
+)
+SELECT count(*) FROM gone
+"""
+PAST_STATES = """
+SELECT count(*) AS count, coalesce(now() - (
+    SELECT ended_at FROM past_states WHERE cluster = $1 ORDER BY revision LIMIT 1
+), '0') AS age
+FROM past_states WHERE cluster = $1
+"""
+
 COUNT = """
 UPDATE watches SET objects = objects + $3, sanitised = sanitised + $4, revision = $5
 WHERE type_id = $1 AND namespace = $2

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -170,7 +171,7 @@ class History:
         """Something happens."""
         happens: list[Callable[[Watch], Awaitable[None]]] = [
             self.apply, self.apply, self.apply, self.list_pages, self.list_stream, self.break_off, self.redeclare,
-            self.forget, self.new_epoch, self.restart, self.save, self.fail_over,
+            self.forget, self.new_epoch, self.restart, self.remove_past, self.save, self.fail_over,
         ]  # fmt: skip
         watch = self.data.draw(st.sampled_from(self.watches))
         happening = self.data.draw(st.sampled_from(happens))
@@ -216,6 +217,10 @@ class History:
 
     async def restart(self, _: Watch) -> None:
         self.writer = Writer(self.pool, self.cluster)
+
+    async def remove_past(self, _: Watch) -> None:
+        kept, most = self.data.draw(st.integers(0, 4)), self.data.draw(st.integers(1, 4))
+        await self.writer.remove_past(timedelta(days=1), kept, most)
 
     async def save(self, _: Watch) -> None:
         """A replica has come so far; what it is given afterwards will be lost."""

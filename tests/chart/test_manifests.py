@@ -176,6 +176,8 @@ def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: H
         ("QUERY_TIMEOUT", ["10s", "1h30m", "1.5s", "100ms", ""], ["10", "soon", "1 s", "-1s"]),
         ("DB_READY_TIMEOUT", ["0", "4m", ""], ["4", "4 m"]),
         ("RECONCILE_INTERVAL", ["0", "1h"], ["hourly", 3600]),
+        ("CHANGES_RETENTION", ["24h", "90m", ""], ["a day", 24]),
+        ("CHANGES_RETENTION_MAX", [0, 100000, "5000", ""], ["many", -1]),
         ("RBAC_MAX_STALENESS", ["5m"], ["five"]),
         ("SAR_CACHE_TTL", ["0", "10s"], ["ten"]),
         (

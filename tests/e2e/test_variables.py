@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from presenter.access.identity import sign
-from presenter.cache.pool import Address
+from presenter.cache.pool import Address, Pool
 from presenter.config import variables
 from presenter.sandbox import Sandbox
 from tests.access.issuer import Issuer, SigningKey, claims_of, signed
@@ -650,6 +650,29 @@ async def test_the_cache_is_compared_with_the_cluster_now_and_then(system: Syste
 
     await system.in_sync(await system.start(RECONCILE_INTERVAL="1s"), PANELS)
     assert compared()
+
+
+@shows("CHANGES_RETENTION", "CHANGES_RETENTION_MAX")
+@pytest.mark.parametrize("setting", [{"CHANGES_RETENTION": "1s"}, {"CHANGES_RETENTION_MAX": "0"}], ids=str)
+async def test_past_states_are_kept_as_long_and_as_many_as_told(
+    system: System, pool: Pool, setting: dict[str, str]
+) -> None:
+    async def kept() -> int:
+        async with pool.connection() as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM past_states"))
+
+    system.put("passing")
+    first = await system.start()
+    await system.in_sync(first)
+    system.drop("passing")
+    await eventually(kept, partial(operator.eq, 1))
+    assert await first.process.stop() == 0
+
+    again = await (await system.start()).ready()
+    assert await again.process.stop() == 0
+    assert await kept() == 1, "for 24 hours"
+    await (await system.start(**setting)).ready()
+    await eventually(kept, partial(operator.eq, 0))
 
 
 @shows("CACHE_SECRET_DATA")
