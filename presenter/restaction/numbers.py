@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 _LARGEST_WRITTEN_OUT = 1e21
+_EXACT = 2**53
 _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<=\d)e(?=\d)')
 
 
@@ -35,14 +36,15 @@ def without_point(number: float) -> int | float:
 
 
 def _each_number(value: Any, convert: Callable[[int | float], int | float]) -> Any:
-    """Without recursion, for an answer may be nested to any depth."""
+    """Convert all that may change. Without recursion, for an answer may be nested to any depth."""
     whole = [value]
     left: list[Any] = [whole]
     while left:
         node = left.pop()
         for key, item in node.items() if isinstance(node, dict) else enumerate(node):
-            if isinstance(item, dict | list):
+            kind = type(item)
+            if kind is dict or kind is list:
                 left.append(item)
-            elif isinstance(item, float | int) and not isinstance(item, bool):
+            elif kind is float or (kind is int and not -_EXACT <= item <= _EXACT):
                 node[key] = convert(item)
     return whole[0]

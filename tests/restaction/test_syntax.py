@@ -70,6 +70,7 @@ PROGRAMS = [
     ".rows | sort_by(.t, .n) | .[0].n # the first, as a comment says\n | . + 1",
     '[.rows[] | select(.n >= 2 and (.t // "") != "one")] | length as $len | range(0; $len)',
     "1e3, .5, 1.5, 100000000000000000000",
+    "[(.a.b)?, (try .rows.n), (.a[])?, ((.a.b[1:]))?, .b.c[]?, .a?]",
     "$__loc__ | type",
 ]
 
@@ -100,6 +101,11 @@ def _in_parentheses(node: Node) -> str:
         case Binding(source, syntax.Variable(name), body):
             return f"(({_in_parentheses(source)}) as ${name} | {_in_parentheses(body)})"
     return f"({printed(node)})"
+
+
+def test_what_is_forgiven_is_the_last_step_or_all_in_parentheses() -> None:
+    assert parse("(.a.b)?") == parse("try .a.b") != parse(".a.b?")
+    assert parse("(.a)?.b?") == parse(".a?.b?")
 
 
 def test_ways_to_write_the_same_are_the_same() -> None:
