@@ -182,7 +182,7 @@ class Resources:
         key = self._tags.digest(*asked.decisive, compress)
         hot = self._hot_pages.get(key)
         if known or (hot is not None and hot.steady):
-            revisions = await self._revisions.current(scanned.type_id for scanned in query.ranges)
+            revisions = await self._revisions.current(query.ranges)
             if known and (tag := named(known, self._tags.tag(key, state(revisions)))):
                 return _not_modified(headers, tag)
             if hot is not None and hot.state == state(revisions):

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from presenter.observability import begin
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from presenter.cache.pool import Pool
+    from presenter.cache.scope import ScanRange
 
-COLUMNS = """t.cluster, max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position"""
-TABLES = """watches w JOIN resource_types t ON t.id = w.type_id
-JOIN clusters c ON c.name = t.cluster"""
-GROUPS = "t.cluster, c.revision"
-"""A Revision for each cluster, of some watches (`w`)."""
+COLUMNS = "max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered"
+"""Those of a Revision, of watches (`w`)."""
 
-_OF_TYPES = f"""
-SELECT w.type_id, {COLUMNS}
-FROM {TABLES}
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY w.type_id, {GROUPS}
+# Without a join, which would take longer than all else; the clusters are few.
+_ALL = f"""
+SELECT w.type_id, NULL AS cluster, {COLUMNS} FROM watches w WHERE w.type_id = ANY ($1::integer[]) GROUP BY w.type_id
+UNION ALL
+SELECT NULL, name, revision, NULL FROM clusters
 """
 
 
@@ -76,21 +76,28 @@ class RevisionReader:
         self._is_asking = False
         self._next: _Asking | None = None
 
-    async def current(self, type_ids: Iterable[int]) -> Revisions:
-        """The revisions of these types, in which everything is that was committed before this call.
+    async def current(self, ranges: Iterable[ScanRange]) -> Revisions:
+        """The revisions of the types of these, in which everything is that was committed before this call.
 
         Raises DatabaseUnavailable.
         """
-        types = set(type_ids)
-        if not types:
+        clusters = {scanned.type_id: scanned.cluster for scanned in ranges}
+        if not clusters:
             return ()
         if self._is_asking:
-            found = await self._wait_for_next(types)
+            found = await self._wait_for_next(clusters)
         else:
-            found = await self._ask(types)
-        return together([revision for type_id, revision in found if type_id in types])
+            found = await self._ask(clusters)
+        positions = {cluster: revision for type_id, cluster, revision, _ in found if type_id is None}
+        return together(
+            [
+                Revision(clusters[type_id], revision, unnumbered, positions.get(clusters[type_id], 0))
+                for type_id, _, revision, unnumbered in found
+                if type_id in clusters
+            ]
+        )
 
-    async def _wait_for_next(self, types: set[int]) -> _Found:
+    async def _wait_for_next(self, types: Iterable[int]) -> _Found:
         if self._next is None:
             self._next = _Asking(set(), asyncio.get_running_loop().create_future())
         asking = self._next
@@ -100,18 +107,17 @@ class RevisionReader:
         begin(before)
         return asking.found.result()
 
-    async def _ask(self, types: set[int]) -> _Found:
+    async def _ask(self, types: Iterable[int]) -> _Found:
         self._is_asking = True
         try:
             async with self._pool.connection() as connection:
-                rows = await connection.fetch(_OF_TYPES, list(types))
+                return await connection.fetch(_ALL, list(types))
         finally:
             following, self._next = self._next, None
             self._is_asking = following is not None
             if following is not None:  # in a context of its own, since it belongs to no request
                 context = contextvars.Context()
                 following.task = asyncio.create_task(self._answer(following), name="revisions", context=context)
-        return [(type_id, Revision(*revision)) for type_id, *revision in rows]
 
     async def _answer(self, asking: _Asking) -> None:
         try:
@@ -123,8 +129,8 @@ class RevisionReader:
                 raise
 
 
-_Found = Sequence[tuple[int, Revision]]
-"""By type."""
+_Found = Sequence["asyncpg.Record"]
+"""Of types their revisions, and of clusters theirs."""
 
 
 @dataclass

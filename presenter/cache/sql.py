@@ -129,12 +129,26 @@ def _with_revisions(scan: Scan, rows: str) -> str:
     return f"""
 SELECT /* page {scan.kind} */
 {_in(textwrap.fill(absent, 112)).replace("NULL_AS_", "NULL AS ")},
-    {revisions.COLUMNS}
-FROM {revisions.TABLES}
-WHERE w.type_id = ANY (@types::integer[]) GROUP BY {revisions.GROUPS}
+    {_revisions(scan).strip()}
 UNION ALL (
 {_in(rows)}
 )
+"""
+
+
+def _revisions(scan: Scan) -> str:
+    of_types = "WHERE w.type_id = ANY (@types::integer[])"
+    if not scan.clusters:
+        position = "(SELECT revision FROM clusters WHERE name = @cluster::text) AS position"
+        return f"""
+    @cluster::text AS cluster, {revisions.COLUMNS},
+    {position}
+FROM watches w {of_types}
+"""
+    return f"""
+    t.cluster, {revisions.COLUMNS}, c.revision AS position
+FROM watches w JOIN resource_types t ON t.id = w.type_id JOIN clusters c ON c.name = t.cluster
+{of_types} GROUP BY t.cluster, c.revision
 """
 
 

@@ -43,7 +43,7 @@ def all_of(*watches: Watch, **more: Any) -> Query:
 async def revisions_of(pool: Pool, *watches: Watch, filters: Filters = Filters()) -> Revisions:  # noqa: B008  # frozen
     """Those of a page, which has to be what is told to who asks for them alone."""
     page = await read_page(pool, all_of(*watches, filters=filters))
-    assert page.revisions == await RevisionReader(pool).current([watch.type_id for watch in watches])
+    assert page.revisions == await RevisionReader(pool).current(all_of(*watches).ranges)
     return page.revisions
 
 
@@ -188,7 +188,7 @@ class _Counting:
 async def test_all_who_come_before_it_is_asked_are_answered_at_once(
     pool: Pool, writer: Writer, watches: list[Watch]
 ) -> None:
-    panels, buttons = (watch.type_id for watch in watches)
+    panels, buttons = all_of(*watches).ranges
     counting = CountingPool(pool)
     reader = RevisionReader(counting)
     async with pool.connection() as connection, connection.transaction():
@@ -211,7 +211,7 @@ async def test_all_who_come_before_it_is_asked_are_answered_at_once(
         await revisions_of(pool, watches[1]),
         await revisions_of(pool, *watches),
     ]
-    assert [sorted(types) for types in counting.asked] == [[panels], sorted([panels, buttons])]
+    assert [sorted(types) for types in counting.asked] == [[panels.type_id], sorted([panels.type_id, buttons.type_id])]
     assert left.cancelled()
 
 
@@ -222,12 +222,12 @@ async def test_whoever_asks_after_a_change_is_told_of_it(pool: Pool, writer: Wri
 
     async def ask() -> None:
         while not done.is_set():
-            await reader.current([watches[0].type_id])
+            await reader.current(all_of(watches[0]).ranges)
 
     async def change() -> None:
         for version in range(2, 60):
             await put(writer, watches[0], 1, version)
-            told = await reader.current([watches[0].type_id])
+            told = await reader.current(all_of(watches[0]).ranges)
             assert told == (await read_page(pool, all_of(watches[0]))).revisions
         done.set()
 
@@ -239,4 +239,4 @@ async def test_whoever_asks_after_a_change_is_told_of_it(pool: Pool, writer: Wri
 
 async def test_types_that_are_not_there_have_none(pool: Pool) -> None:
     reader = RevisionReader(pool)
-    assert await reader.current([]) == await reader.current([12345]) == ()
+    assert await reader.current([]) == await reader.current([ScanRange("test", 12345)]) == ()

@@ -1,23 +1,21 @@
--- $1 types, $2 types_0, $3 sets_0, $4 set_of_0, $5 cluster, $6 labels, $7 after_0, $8 after_1, $9 after_2, $10 term_labels, $11 end_0, $12 end_1, $13 end_2, $14 limit
+-- $1 cluster, $2 types, $3 types_0, $4 sets_0, $5 set_of_0, $6 labels, $7 after_0, $8 after_1, $9 after_2, $10 term_labels, $11 end_0, $12 end_1, $13 end_2, $14 limit
 SELECT /* page collect */
     NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
     NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
     NULL AS found, NULL AS last,
-    t.cluster, max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position
-FROM watches w JOIN resource_types t ON t.id = w.type_id
-JOIN clusters c ON c.name = t.cluster
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, c.revision
+    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered,
+    (SELECT revision FROM clusters WHERE name = $1::text) AS position
+FROM watches w WHERE w.type_id = ANY ($2::integer[])
 UNION ALL (
     SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
         r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
     FROM (
         SELECT *, false AS last FROM (
-            SELECT collected.* FROM unnest($2::integer[], ARRAY(SELECT ($3::jsonb[])[number] FROM unnest($4::integer[]) AS number))
+            SELECT collected.* FROM unnest($3::integer[], ARRAY(SELECT ($4::jsonb[])[number] FROM unnest($5::integer[]) AS number))
                 AS range (in_type, in_namespaces)
             CROSS JOIN LATERAL (
                 SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                    cluster = $5::text
+                    cluster = $1::text
                         AND type_id = in_type
                         AND labels @> $6::jsonb
                         AND coalesce(in_namespaces ? namespace, true)
@@ -33,6 +31,6 @@ UNION ALL (
         ) AS collected
         WHERE found ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $14::bigint
     ) AS page
-    JOIN resources r ON r.cluster = $5::text AND r.ctid = page.place
+    JOIN resources r ON r.cluster = $1::text AND r.ctid = page.place
     ORDER BY k0 DESC, k1 DESC, k2 DESC
 )

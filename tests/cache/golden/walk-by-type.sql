@@ -1,13 +1,11 @@
--- $1 types, $2 types_0, $3 sets_0, $4 set_of_0, $5 cluster, $6 names, $7 limit
+-- $1 cluster, $2 types, $3 types_0, $4 sets_0, $5 set_of_0, $6 names, $7 limit
 SELECT /* page walk by type */
     NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
     NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
     NULL AS found, NULL AS last,
-    t.cluster, max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position
-FROM watches w JOIN resource_types t ON t.id = w.type_id
-JOIN clusters c ON c.name = t.cluster
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, c.revision
+    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered,
+    (SELECT revision FROM clusters WHERE name = $1::text) AS position
+FROM watches w WHERE w.type_id = ANY ($2::integer[])
 UNION ALL (
     SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
         r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
@@ -16,7 +14,7 @@ UNION ALL (
             SELECT walked.*,
                 bool_or(last) OVER (ORDER BY k0 DESC, k1 DESC GROUPS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS beyond
             FROM (
-                SELECT walked.* FROM unnest($2::integer[], ARRAY(SELECT ($3::jsonb[])[number] FROM unnest($4::integer[]) AS number))
+                SELECT walked.* FROM unnest($3::integer[], ARRAY(SELECT ($4::jsonb[])[number] FROM unnest($5::integer[]) AS number))
                     AS range (in_type, in_namespaces)
                 CROSS JOIN LATERAL (
                     SELECT * FROM (
@@ -25,7 +23,7 @@ UNION ALL (
                                 (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
                                     true AS found
                                 FROM resources
-                                WHERE cluster = $5::text
+                                WHERE cluster = $1::text
                                     AND type_id = in_type
                                     AND namespace = ($6::text[])[1]
                                     AND in_namespaces ? ($6::text[])[1]
@@ -34,7 +32,7 @@ UNION ALL (
                                 (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
                                     true AS found
                                 FROM resources
-                                WHERE cluster = $5::text
+                                WHERE cluster = $1::text
                                     AND type_id = in_type
                                     AND namespace = ($6::text[])[2]
                                     AND in_namespaces ? ($6::text[])[2]
@@ -47,6 +45,6 @@ UNION ALL (
         ) AS walked
         WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $7::bigint
     ) AS page
-    JOIN resources r ON r.cluster = $5::text AND r.ctid = page.place
+    JOIN resources r ON r.cluster = $1::text AND r.ctid = page.place
     ORDER BY k0 DESC, k1 DESC, k2 DESC
 )

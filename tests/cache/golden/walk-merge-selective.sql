@@ -1,13 +1,11 @@
--- $1 types, $2 sets_0, $3 set_of_0, $4 cluster, $5 types_0, $6 limit
+-- $1 cluster, $2 types, $3 sets_0, $4 set_of_0, $5 types_0, $6 limit
 SELECT /* page walk merge */
     NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
     NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
     NULL AS found, NULL AS last,
-    t.cluster, max(w.revision) AS revision,
-    sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position
-FROM watches w JOIN resource_types t ON t.id = w.type_id
-JOIN clusters c ON c.name = t.cluster
-WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, c.revision
+    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered,
+    (SELECT revision FROM clusters WHERE name = $1::text) AS position
+FROM watches w WHERE w.type_id = ANY ($2::integer[])
 UNION ALL (
     SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
         r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
@@ -20,15 +18,15 @@ UNION ALL (
                     SELECT *, row_number() OVER (ORDER BY k0 DESC, k1 DESC) = 8192 AS last FROM (
                         SELECT * FROM (
                             (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                                coalesce((SELECT ($2::jsonb[])[($3::integer[])[1]]) ? namespace, true) AS found
+                                coalesce((SELECT ($3::jsonb[])[($4::integer[])[1]]) ? namespace, true) AS found
                             FROM resources
-                            WHERE cluster = $4::text AND type_id = ($5::integer[])[1]
+                            WHERE cluster = $1::text AND type_id = ($5::integer[])[1]
                             ORDER BY created_at DESC, uid DESC)
                             UNION ALL
                             (SELECT ctid AS place, created_at AS k0, uid AS k1, type_id AS k2,
-                                coalesce((SELECT ($2::jsonb[])[($3::integer[])[2]]) ? namespace, true) AS found
+                                coalesce((SELECT ($3::jsonb[])[($4::integer[])[2]]) ? namespace, true) AS found
                             FROM resources
-                            WHERE cluster = $4::text AND type_id = ($5::integer[])[2]
+                            WHERE cluster = $1::text AND type_id = ($5::integer[])[2]
                             ORDER BY created_at DESC, uid DESC)
                         ) AS branch ORDER BY k0 DESC, k1 DESC LIMIT 8192
                     ) AS walked
@@ -38,6 +36,6 @@ UNION ALL (
         ) AS walked
         WHERE last OR beyond IS NOT TRUE ORDER BY k0 DESC, k1 DESC, k2 DESC LIMIT $6::bigint
     ) AS page
-    JOIN resources r ON r.cluster = $4::text AND r.ctid = page.place
+    JOIN resources r ON r.cluster = $1::text AND r.ctid = page.place
     ORDER BY k0 DESC, k1 DESC, k2 DESC
 )
