@@ -178,10 +178,12 @@ async def test_a_page_of_several_parts_is_not_kept(database: Address, writer: Wr
     objects = [make_object(f"more-{number}") for number in range(300)]
     await writer.apply(watches[0], [Event("upsert", object) for object in objects], "500")
     async with serving(database) as service:
-        page = await panels(service, limit=300)
-        assert len(page.items) == 300
-        assert "Content-Length" not in page.headers
-        assert (await counted(service))["bytes"] == 0
+        before = await counted(service)
+        for _ in range(2):
+            page = await panels(service, limit=300)
+            assert len(page.items) == 300
+            assert "Content-Length" not in page.headers
+        assert await counted(service) == before
 
 
 async def test_what_is_sent_slowly_is_held_within_the_memory_of_answers(
