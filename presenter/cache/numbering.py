@@ -56,7 +56,11 @@ class Numbering:
     @last.setter
     def last(self, revision: int | None) -> None:
         self._last = revision
-        self._highest = max(self._highest, revision or 0)
+        self.attempt(revision or 0)
+
+    def attempt(self, revision: int) -> None:
+        """Note that this one may be committed, whatever becomes known of it."""
+        self._highest = max(self._highest, revision)
 
     async def at(self, connection: Connection) -> int:
         """The last revision, from which the next transaction moves it on."""

@@ -442,6 +442,7 @@ class Writer:
         committed = self._committed.get(watch)
         last = await self._numbering.at(connection)
         revision = last + 1 if events else last
+        self._numbering.attempt(revision)
         outcome = await connection.fetchrow(
             writes.APPLY,
             self._cluster,

@@ -358,6 +358,49 @@ async def test_a_position_that_nobody_was_at_is_refused(pool: Pool, writer: Writ
         await read_batch(pool, "nowhere", None)
 
 
+_REFUSE = (
+    """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$""",
+    "CREATE TRIGGER refuse BEFORE UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION refuse()",
+)
+_ALLOW = "DROP TRIGGER refuse ON watches"
+_LOST = "SELECT lost::text FROM clusters"
+
+
+async def test_after_a_write_of_which_nobody_knows_the_numbers_leap(pool: Pool, writer: Writer) -> None:
+    await writer.open_cluster("uid", ["*.*"])
+    watch = await listed(writer, [make_object(1)])
+    follower = Follower(pool, "test", "all")
+    await follower.read_all()
+    await run(pool, *_REFUSE)
+    with pytest.raises(DatabaseUnavailable):
+        await writer.apply(watch, [Event("upsert", make_object(2))], "2000")
+    await run(pool, _ALLOW)
+    await writer.checkpoint(watch)
+    await writer.apply(watch, [Event("upsert", make_object(3))], "2000")
+    with pytest.raises(Expired):
+        await read_batch(pool, "test", follower.position + 1)
+    assert not await follower.follow()
+    assert (follower.position, follower.objects) == await table(pool, "test")
+
+
+async def test_what_postgresql_refuses_does_not_make_the_numbers_leap(pool: Pool, writer: Writer) -> None:
+    await writer.open_cluster("uid", ["*.*"])
+    watch = await listed(writer, [make_object(1)])
+    follower = Follower(pool, "test", "all")
+    await follower.read_all()
+    async with pool.connection() as connection:
+        before = await connection.fetchval(_LOST)
+        for version in (2, 3):
+            refused = make_object(7, resource_version=1000 + version, raw={"metadata": {}, "data": int("9" * 4000)})
+            huge = msgspec.structs.replace(refused, raw=refused.raw.replace(b"9" * 4000, b"1e200000"))
+            await writer.apply(watch, [Event("upsert", huge), Event("upsert", make_object(version))], str(version))
+        await listed(writer, [make_object(1), msgspec.structs.replace(huge, resource_version=1009)])
+        assert await connection.fetchval(_LOST) == before
+    assert not await follower.follow()
+    assert (follower.position, follower.objects) == await table(pool, "test")
+
+
 async def test_no_position_outlives_its_cluster(pool: Pool) -> None:
     positions: list[int] = []
     for _ in range(3):  # it comes back
