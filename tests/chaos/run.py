@@ -15,9 +15,11 @@ from pathlib import Path
 
 import aiohttp
 
+from presenter.cache.pool import Pool
 from presenter.sandbox import Sandbox
 from tests.chaos.api_server import ApiServer
 from tests.chaos.database import Database
+from tests.chaos.followers import Follower, followers
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Step, plan
 from tests.chaos.readers import Readers
@@ -65,6 +67,7 @@ class Chaos:
     api_server: ApiServer
     watchers: Watchers
     readers: Readers
+    followers: list[Follower]
     system: System
     services: Sequence[Service]
 
@@ -163,12 +166,15 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
         background = [
             tasks.create_task(chaos.watchers.look_after(), name="look after the watchers"),
             *(tasks.create_task(chaos.readers.read(chaos.seed + number)) for number in range(READERS)),
+            *(tasks.create_task(follower.follow(chaos.seed)) for follower in chaos.followers),
         ]
         await chaos.carry_out(seconds, kinds)
         convergence = await chaos.converge()
         for task in background:
             task.cancel()
     changes = await chaos.check_rows()
+    for follower in chaos.followers:
+        await follower.check()
     await chaos.watchers.stop()
     servers = [service.process for service in chaos.services]
     assert [await process.stop() for process in servers] == [0] * SERVERS
@@ -210,7 +216,9 @@ async def _brought_up(seed: int, journal: Journal) -> AsyncIterator[Chaos]:
             await service.ready()
         readers = Readers(services, world, journal)
         api_server = ApiServer(sandbox, journal)
-        yield Chaos(seed, journal, world, database, api_server, watchers, readers, system, services)
+        pool = await stack.enter_async_context(Pool.opened(database.address, size=2))
+        following = followers(pool, world)
+        yield Chaos(seed, journal, world, database, api_server, watchers, readers, following, system, services)
 
 
 @asynccontextmanager
