@@ -46,10 +46,9 @@ from presenter.cache.query import Filters, Position, Query, Row, Sort
 from presenter.cache.revisions import RevisionReader, state
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
+from presenter.http.connection import MAX_BODY_BYTES
 from presenter.http.exchange import REFUSED
 from presenter.observability import observed
-
-MAX_BODY = 65_536
 
 
 class Resources:
@@ -355,8 +354,8 @@ async def _received(scope: ASGIScope, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise scope["state"].pop(REFUSED, None) or CallerGone("the caller hung up")
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise PayloadTooLarge(f"the body has more than {MAX_BODY} bytes, which is what is allowed")
+        if len(body) > MAX_BODY_BYTES:
+            raise PayloadTooLarge(f"the body has more than {MAX_BODY_BYTES} bytes, which is what is allowed")
         if not message.get("more_body", False):
             return bytes(body)
 

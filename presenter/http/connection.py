@@ -37,8 +37,10 @@ KEEP_ALIVE_TIMEOUT = 100.0
 """Seconds that an idle connection is kept: longer than Go's clients (90) and nginx (60) keep theirs."""
 LINGERING_TIMEOUT = 2.0
 """Seconds in which the caller may read a last answer before the connection is closed."""
-MAX_BODY_BYTES = 65_536
-"""Bytes of a body that are held until the application reads them; no request needs more."""
+MAX_BODY_BYTES = 2**20
+"""Bytes of a body; no request needs more."""
+MAX_UNREAD_BODY_BYTES = 65_536
+"""Bytes of a body that are taken before the application reads it: it may not want to."""
 MAX_PIPELINED_BYTES = 65_536
 """Bytes that are held of requests that arrive before the one in front of them is answered."""
 RATE_WINDOW = 10.0
@@ -283,9 +285,12 @@ class Connection(asyncio.Protocol):
             self._close_after_answer()  # it has been told of more than it takes
         elif self._exchange is not None and self._is_answering:
             self._exchange.arrive(body, more=True)
+            if self._exchange.unread > MAX_UNREAD_BODY_BYTES:
+                self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
         """Called by the parser at the end of a request."""
+        self._read_body()  # which may have been paused by the last of it
         self._in_body = False
         if self._exchange is not None and self._is_answering:
             self._expect(math.inf)
@@ -299,6 +304,11 @@ class Connection(asyncio.Protocol):
         if self._expects_continue and not self.transport.is_closing():
             self.transport.write(_CONTINUE)
             self._expects_continue = False
+        self._read_body()
+
+    def _read_body(self) -> None:
+        if self._in_body and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     # -- answers until they are sent -----------------------------------------------------------------------------------
 
@@ -343,7 +353,9 @@ class Connection(asyncio.Protocol):
         """Turn to what has arrived meanwhile, once the answer is sent to its end."""
         if self._is_busy or self._is_last or self.transport.is_closing():
             return
-        if not self._in_body:
+        if self._in_body:
+            self._read_body()  # to get past it
+        else:
             self._rest()
         if self._pipelined:
             self._loop.call_soon(self._take_pipelined)

@@ -79,6 +79,11 @@ class Exchange:
         self._has_more, self._has_news = more, True
         self.wake()
 
+    @property
+    def unread(self) -> int:
+        """Bytes of the body that have arrived and are not received."""
+        return len(self._body)
+
     def wake(self) -> None:
         """Have `receive` look again."""
         if self._arrived is not None and not self._arrived.done():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
@@ -111,7 +112,7 @@ class Service:
 
     async def post(self, body: object) -> Reply:
         """POST a page's parameters; bytes are sent as they are."""
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())  # of a file any size will do
         headers = {**self.authorization, "Content-Type": "application/json"}
         return await self.send("POST", "/resources", headers=headers, body=data)
 

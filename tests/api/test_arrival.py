@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import timedelta
 
 import pytest
@@ -62,6 +63,14 @@ async def test_the_fields_of_a_body_may_be_in_any_letter_case(world: World) -> N
     assert len(usual.items) == 3
     as_go_has_it = {"Group": WIDGETS, "NAMESPACE": "*", "Sort_By": "name", "Limit": 3}
     assert (await world.service.post(as_go_has_it)).body == usual.body
+
+
+@pytest.mark.parametrize("padding", [0, 70_000, 2**20 - 200], ids=str)
+async def test_a_body_may_have_a_mebibyte(world: World, padding: int) -> None:
+    body = json.dumps({"group": WIDGETS, "resource": "panels", "namespace": "*", "limit": 3}).encode()
+    answer = await world.service.post(body + b" " * padding)
+    assert answer.json == (await world.service.query(f"{PANELS}&limit=3")).json
+    assert (await world.service.post(b" " * padding + b"{")).failure(400).startswith("the body is not JSON")
 
 
 async def test_what_is_unknown_or_repeated_may_be_ignored(shared_database: Address, world: World) -> None:

@@ -225,8 +225,8 @@ async def test_a_body_that_is_not_json(world: World, body: bytes) -> None:
 
 
 async def test_a_body_that_is_larger_than_any_needs_to_be(world: World) -> None:
-    answer = await world.service.post({"group": WIDGETS, "name": "x" * 65_536})
-    assert "65536 bytes" in answer.failure(413)
+    answer = await world.service.post({"group": WIDGETS, "name": "x" * 2**20})
+    assert "1048576 bytes" in answer.failure(413)
     assert answer.json["reason"] == "RequestEntityTooLarge"
 
 

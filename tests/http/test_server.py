@@ -169,3 +169,49 @@ async def test_a_stop_waits_for_answers_but_not_for_ever() -> None:
             with suppress(ConnectionError):
                 assert await reader.read() == b""
     assert [log["requests"] for log in logs] == [1]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_of_a_body_that_is_not_read_little_is_held(framing: str) -> None:
+    """Then all of it comes, and the connection is good for another request."""
+    size, parts = 2**20, list[int]()
+    is_asked, may_read = asyncio.Event(), asyncio.Event()
+
+    async def application(_scope: Scope, receive: Receive, send: Send) -> None:
+        is_asked.set()
+        await may_read.wait()
+        more = True
+        while more:
+            message = await receive()
+            parts.append(len(message["body"]))
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % sum(parts)})
+
+    if framing == "length":
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    else:
+        chunk = b"%x\r\n" % (size // 8) + b"x" * (size // 8) + b"\r\n"
+        request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 8 + b"0\r\n\r\n"
+    async with serving(application) as server, server.asked(request + LAST) as reader:
+        await is_asked.wait()
+        for _ in range(100):  # turns of the loop in which it would arrive
+            await asyncio.sleep(0)
+        may_read.set()
+        answer = await asyncio.wait_for(reader.read(), 20)
+    assert parts[0] < size // 2
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert b"\r\n%d\r\n" % size in answer
+
+
+@pytest.mark.parametrize("size", [100_000, 2**20 - 200, 2**20])
+async def test_past_a_body_that_nobody_reads_the_next_request_is_found(size: int) -> None:
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    async with serving(sending(b"ab", content_length="2")) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for following in (request, request, LAST):
+            writer.write(following)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert head.startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(2) == b"ab"
+        writer.close()
