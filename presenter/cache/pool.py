@@ -337,14 +337,18 @@ class Pool:
         """A connection; failures inside the block are raised as PresenterErrors."""
         return _Lent(self)
 
-    async def take(self) -> Connection:
-        """An idle connection, or a new one, for who has a slot."""
+    def idle(self) -> Connection | None:
+        """An idle connection, if there is one, for who has a slot."""
         while self._idle:
             connection = self._idle.pop()
             self._unused = min(self._unused, len(self._idle))
             if not connection.is_closed():
                 return connection
             self._drop(connection)
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection, for who has a slot."""
         async with asyncio.timeout(self.patience):
             connection = await self.connector.connect(
                 command_timeout=self._command_timeout,
@@ -446,11 +450,8 @@ class _Lent(AbstractAsyncContextManager["Connection"]):
             else:
                 await pool.slots.acquire()  # at once
             try:
-                with translated(pool.connector.label):
-                    self._connection = await pool.take()
-            except BaseException as error:
-                if isinstance(error, PresenterError):
-                    pool.connector.last_error = error
+                self._connection = pool.idle() or await self._connect()
+            except BaseException:
                 pool.slots.release()
                 raise
         except BaseException:
@@ -469,6 +470,15 @@ class _Lent(AbstractAsyncContextManager["Connection"]):
         if error is not None:
             with translated(self._pool.connector.label):
                 raise error
+
+    async def _connect(self) -> Connection:
+        connector = self._pool.connector
+        try:
+            with translated(connector.label):
+                return await self._pool.connect()
+        except PresenterError as error:
+            connector.last_error = error
+            raise
 
     async def _wait_for_slot(self) -> None:
         pool = self._pool
