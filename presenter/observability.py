@@ -97,9 +97,8 @@ class Observation:
     @property
     def timing(self) -> str:
         """Its phases so far as a `Server-Timing` header has them, in milliseconds."""
-        total = perf_counter() - self.started
-        spent = [f"{phase};dur={_milliseconds(seconds)}" for phase, seconds in self.seconds.items()]
-        return ", ".join([*spent, f"total;dur={_milliseconds(total)}"])
+        spent = (*self.seconds.items(), ("total", perf_counter() - self.started))
+        return ", ".join([f"{phase};dur={round(seconds * 1000, 2)}" for phase, seconds in spent])
 
 
 _current: ContextVar[Observation] = ContextVar("observation")
@@ -185,17 +184,13 @@ def _line(observation: Observation) -> dict[str, object]:
         "method": observation.method,
         "path": observation.path,
         "code": observation.code,
-        "ms": _milliseconds(observation.ended - observation.started),
+        "ms": round((observation.ended - observation.started) * 1000, 2),
         "user": observation.user,
         "type": observation.type,
         "rows": observation.rows,
         "bytes": observation.body_bytes,
         "reason": observation.reason,
-        "phases": {phase: _milliseconds(seconds) for phase, seconds in observation.seconds.items()} or None,
+        "phases": {phase: round(seconds * 1000, 2) for phase, seconds in observation.seconds.items()} or None,
         "trace_id": observation.trace_id,
     }
     return {name: value for name, value in line.items() if value is not None}
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 2)
