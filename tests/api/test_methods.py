@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PORTAL = "https://portal.example"
 PANELS = f"/resources?group={WIDGETS}&resource=panels&namespace=*"
-OF_THE_MOMENT = {"Date", "Server-Timing", "X-Cache-Lag-Seconds"}
+OF_THE_MOMENT = {"date", "server-timing", "x-cache-lag-seconds"}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ async def test_head_is_get_without_the_body(world: World, path: str, code: int) 
     assert got.code == code
     assert got.body
     assert head.headers.keys() == got.headers.keys()
-    for name in set(got.headers) - OF_THE_MOMENT:
+    for name in {name.lower() for name in got.headers} - OF_THE_MOMENT:
         assert head.headers[name] == got.headers[name]
 
 
