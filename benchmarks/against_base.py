@@ -170,7 +170,7 @@ async def _base(objects: int, directory: Path) -> AsyncIterator[tuple[Pool, Serv
         postgres = await started(directory / f"{BASE}-{objects}")
         stack.push_async_callback(postgres.stop)
         address = postgres.address()
-        variables = {"PYTHONPATH": f"{code}"}
+        variables = {"PYTHONPATH": f"{code}:{await _libraries(code, directory / f'{BASE}-libraries')}"}
         await _run(sys.executable, "-c", _FILL, address.dsn, address.user or "", f"{objects}", cwd=code, **variables)
         pool = await stack.enter_async_context(Pool.opened(address, size=1))
         service = await stack.enter_async_context(serving(address, 1, **variables))
@@ -189,6 +189,16 @@ async def checked_out() -> AsyncIterator[Path]:
             yield code
         finally:
             await _run("git", "-C", f"{_CHECKOUT}", "worktree", "remove", "--force", f"{code}")
+
+
+async def _libraries(code: Path, directory: Path) -> Path:
+    """Those that the base was locked with, installed unless they are there: this version may have others, or none."""
+    if not await asyncio.to_thread(directory.exists):
+        await _run(
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{directory}"),
+            *("--requirement", f"{code / 'locks' / 'runtime.txt'}"),
+        )
+    return directory
 
 
 async def _run(*command: str, cwd: Path | None = None, **variables: str) -> None:
