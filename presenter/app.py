@@ -14,7 +14,7 @@ import contextlib
 import os
 import platform
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from presenter.api.health import Health
 from presenter.api.hot_pages import HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.metrics import OF_HOT_PAGES
+from presenter.api.routes import Route
 from presenter.cache import schema, writes
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.clock import SteadyClock
@@ -59,9 +60,11 @@ from presenter.observability import Observer, Trace
 
 if TYPE_CHECKING:
     from presenter.access.identity import Authenticator
-    from presenter.api.resources import Resources
+    from presenter.api.changes.reading import Reading
     from presenter.kube.client import KubeClient
 
+CHANGES_CONNECTIONS = 2
+"""Connections on which changes are read: for all streams that are up to date, and for those that are not."""
 CONTROL_CONNECTIONS = 2
 """Connections for what must not wait behind pages: reading the catalog, and hearing that it has changed."""
 WRITER_CONNECTIONS = 4
@@ -121,10 +124,9 @@ async def run(
             await stack.enter_async_context(_serving(settings, *keys, reading, catalog, registry)) if keys else None
         )
         await catalog.current()  # so that its state is known from the first answer on
-        resources, pages = served or (None, None)
+        routes, pages, changes = served or ((), None, None)
         health = Health(catalog, registry, settings.metrics, pages)
-        routes = [*(resources.routes if resources is not None else ()), *health.routes]
-        application = Application(routes, Observer(registry, trace), settings.http.cors_origins)
+        application = Application([*routes, *health.routes], Observer(registry, trace), settings.http.cors_origins)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(catalog.follow(), name="catalog")
@@ -132,6 +134,8 @@ async def run(
                 tasks.create_task(lead(), name="lead")
             if pages is not None:
                 tasks.create_task(pages.reconnect(), name="pages")
+            if changes is not None:
+                tasks.create_task(changes.run(), name="changes")
             tasks.create_task(
                 serve_until_cancelled(
                     application,
@@ -262,15 +266,19 @@ async def _serving(
     address: Address,
     catalog: CatalogReader,
     registry: CollectorRegistry,
-) -> AsyncIterator[tuple[Resources, Pool]]:
-    """The endpoints of `/resources`, and the pool on which they read pages."""
+) -> AsyncIterator[tuple[Sequence[Route], Pool, Reading]]:
+    """The endpoints of `/resources` and `/changes`; the pool on which pages are read, and the reading of changes."""
+    from presenter.api.changes.endpoint import Changes
+    from presenter.api.changes.metrics import OF_CHANGES
+    from presenter.api.changes.reading import Reading
     from presenter.api.resources import Resources
 
-    for metric in (*OF_HOT_PAGES, *(OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS)):
+    for metric in (*OF_HOT_PAGES, *OF_CHANGES, *(OF_RBAC if settings.access.authorizer == "rbac" else OF_REVIEWS)):
         registry.register(metric)
     size, at_start = settings.database.pool.most, settings.database.pool.at_start
     async with (
         Pool.reading(address, "pages", size, settings.database.query_timeout, at_start=at_start, **PLANNING) as pool,
+        Pool.reading(address, "changes", CHANGES_CONNECTIONS, settings.database.query_timeout) as feed,
         _authorizer(settings, pool, catalog) as authorizer,
     ):
         await pool.check()
@@ -287,7 +295,9 @@ async def _serving(
             lenient=settings.http.unknown_parameters == "ignore",
             denied_as_empty=settings.access.denied_as_empty,
         )
-        yield resources, pool
+        reading = Reading(feed, catalog)
+        changes = Changes(pool, catalog, authenticator, authorizer, reading, settings.http.streams)
+        yield [*resources.routes, *changes.routes], pool, reading
 
 
 @asynccontextmanager

@@ -160,6 +160,25 @@ class HttpSettings(_Group):
         ge=1,
         description="how many of these may be idle",
     )
+    max_streams: int | None = Field(
+        None,
+        alias="MAX_STREAMS",
+        ge=1,
+        description="how many streams of changes each process sends at once, fewer than MAX_CONNECTIONS; more are told "
+        "to come again (429); absent: half of MAX_CONNECTIONS",
+    )
+
+    @field_validator("max_streams")
+    @classmethod
+    def _leaves_connections_for_pages(cls, value: int | None, others: ValidationInfo) -> int | None:
+        if value is not None and value >= (most := others.data.get("max_connections", value + 1)):
+            raise ValueError(f"it must be less than MAX_CONNECTIONS ({most}), or no page could be asked for")
+        return value
+
+    @property
+    def streams(self) -> int:
+        """How many streams of changes there may be."""
+        return self.max_streams or max(1, self.max_connections // 2)
 
     @field_validator("cors_origins")
     @classmethod

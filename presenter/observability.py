@@ -40,6 +40,7 @@ class Observation:
         "body_bytes",
         "code",
         "ended",
+        "is_stream",
         "method",
         "path",
         "reason",
@@ -67,6 +68,8 @@ class Observation:
         self.reason: str | None = None
         """Why it failed: a reason of Kubernetes' Status."""
         self.body_bytes = 0
+        self.is_stream = False
+        """Whether it lasts as long as the caller wants: then how long it took says nothing."""
         self.seconds: dict[Phase, float] = {}
         """How long each phase took in all, in the order in which they first came."""
         self.spans: list[tuple[Phase, float, float]] = []
@@ -168,7 +171,8 @@ class Observer:
 
     def _count(self, observation: Observation) -> None:
         self._requests(observation.known_method, observation.route, observation.code).inc()
-        self._seconds(observation.known_method, observation.route).observe(observation.ended - observation.started)
+        if not observation.is_stream:
+            self._seconds(observation.known_method, observation.route).observe(observation.ended - observation.started)
         for phase, seconds in observation.seconds.items():
             self._phases[phase].observe(seconds)
         if observation.reason is not None:

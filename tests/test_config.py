@@ -95,6 +95,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "PAGE_CACHE_BYTES": "1Mi",
         "MAX_CONNECTIONS": "99",
         "MAX_IDLE_CONNECTIONS": "33",
+        "MAX_STREAMS": "44",
         "QUERY_TIMEOUT": "2500ms",
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
@@ -138,6 +139,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.http.max_page_bytes == 2**26
     assert settings.http.max_connections == 99
     assert settings.http.max_idle_connections == 33
+    assert settings.http.streams == 44
     assert settings.database.query_timeout == timedelta(seconds=2.5)
     assert settings.database.read_host == ("replica-1", "replica-2")
     assert settings.database.read_port == 6433
@@ -202,6 +204,8 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("PAGE_CACHE_BYTES", "none"),
         ("MAX_CONNECTIONS", "0"),
         ("MAX_IDLE_CONNECTIONS", "some"),
+        ("MAX_STREAMS", "0"),
+        ("MAX_STREAMS", "1024"),
         ("DB_READ_PORT", "0"),
         ("QUERY_TIMEOUT", "10"),
         ("CLUSTER_NAME", "two words"),

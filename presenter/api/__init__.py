@@ -10,6 +10,7 @@ Every request:
 The endpoints:
 
     resources       `/resources`: who asks → what for → what may be seen → one page → JSON
+    changes         `/changes`: the same questions, and a stream of what changes
     health          `/livez`, `/readyz`, `/metrics`, answered from memory; `metrics` is what the cache has to tell
     documentation   `/docs` and `/openapi.json`; `openapi` makes the document
 
@@ -22,5 +23,6 @@ What `/resources` is made of:
     parts           answers that are made and sent part by part, whose memory is given back meanwhile
     encodings       whether an answer goes out compressed
     entity_tags     what tells that the caller has an answer already
+    versions        whether objects can be given in another version than the cached one
     hot_pages       pages as they went out, which are sent again while nothing changes
 """

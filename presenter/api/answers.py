@@ -16,6 +16,7 @@ from presenter.cache.catalog import CachedType
 from presenter.cache.items import Item
 from presenter.cache.memory import ROW
 from presenter.cache.query import Piece, Row
+from presenter.resource import ResourceType
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
@@ -139,6 +140,28 @@ def answer(
     body.text(b"]}" if rest == b"{}" else b"]," + rest[1:])
     body.end()
     yield Part(body.take(), size)
+
+
+def one(
+    held: Row | Piece, cluster: str, type: ResourceType, *, raw: bool, status: bool, version: str | None = None
+) -> bytes:
+    """The JSON of one object, held with its document: the item that a list gives of it. Raises Damaged."""
+    if isinstance(held, Row):
+        json = _encoder.encode(items.item(held, cluster, type, held.updated_at, held.raw))
+    else:
+        json = items.inflated([held])
+    if raw and not status and version is None:
+        return json
+    item = raw_json.members(json)
+    document = item.pop("raw")
+    if version is not None and _text(item["version"]) != version:
+        item["version"] = msgspec.Raw(_encoder.encode(version))
+        document = msgspec.Raw(_renamed_object(document, type.group, version))
+    if raw:
+        item["raw"] = document
+    if status and (part := raw_json.members(document).get("status")) is not None:
+        item["status_raw"] = part
+    return _encoder.encode(item)
 
 
 def _is_piece(row: Row | Piece) -> bool:

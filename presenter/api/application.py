@@ -109,7 +109,8 @@ def _headers(observation: Observation) -> Iterable[tuple[bytes, bytes]]:
     """What is told of a request in its answer."""
     if observation.trace_id is not None:
         yield _TRACE_HEADER, observation.trace_id.encode()
-    if observation.code == 200 and observation.seconds:  # how long a refusal took might tell what there is
+    # How long a refusal took might tell what there is.
+    if observation.code == 200 and observation.seconds and not observation.is_stream:
         yield b"server-timing", observation.timing.encode()
 
 

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from presenter.api.freshness import LAG, STATE
+from presenter.api.parameters import POSITION
 
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 _EXPOSED = (
@@ -20,6 +21,7 @@ _EXPOSED = (
     "X-Krateo-TraceId",
     STATE,
     LAG,
+    POSITION,
 )
 _MAX_AGE = 300
 """Seconds for which a browser need not ask again."""

@@ -13,7 +13,7 @@ from presenter import __version__
 from presenter.api.answers import ItemPage
 from presenter.api.declarations import parameters_of
 from presenter.api.freshness import LAG, STATE
-from presenter.api.parameters import DetailParameters, ListParameters, parse_list_query
+from presenter.api.parameters import POSITION, ChangesParameters, DetailParameters, ListParameters, parse_list_query
 from presenter.api.routes import Route
 from presenter.apimachinery.errors import status_of
 from presenter.cache.items import Item
@@ -40,6 +40,14 @@ _ITEM = {
     "updated_at": "2026-03-06T14:30:00.123456Z",
     "composition_id": "3f0c1d8e-7a53-4d6f-9b2e-5c1a7e9d4b60",
 }
+_EVENTS = f"""retry: 1000
+id: 1048611-5f2c81d4a1b2c3d4
+
+event: MODIFIED
+data: {msgspec.json.encode(_ITEM).decode()}
+id: 1048612-5f2c81d4a1b2c3d4
+
+"""
 _GLOBAL_UID = {
     "name": "global_uid",
     "in": "path",
@@ -71,6 +79,13 @@ _HEADERS = {
     },
 }
 
+_POSITION = {
+    POSITION: {
+        "description": "From where the changes are followed of what is listed. Absent with `since`.",
+        "schema": {"type": "string"},
+        "example": "1048611-5f2c81d4a1b2c3d4",
+    }
+}
 _TAG = {
     "ETag": {
         "description": "Send it as `If-None-Match` to be told (304) that the answer is still the same. Absent where a "
@@ -94,6 +109,7 @@ _FAILURES = {
     401: "No token, or one that cannot be trusted.",
     403: "The caller may see nothing of what was asked for.",
     404: "No such object, or no such type or version in this cache.",
+    410: "What changed since that position is not known any more, or it is of other filters or rights: list again.",
     406: "`Accept-Encoding` excludes gzip as well as what is not compressed.",
     413: "The body is larger than any request needs to be.",
     429: "As much is being worked on, or not yet read by its callers, as may be. `Retry-After` says when to try again.",
@@ -184,19 +200,28 @@ def _body_of(declared: type[Any], example: Mapping[str, Any]) -> dict[str, Any]:
 # -- operations --------------------------------------------------------------------------------------------------------
 
 
+def _failures(*codes: int) -> dict[str, Any]:
+    return {str(code): {"description": _FAILURES[code], "content": _reference("Status")} for code in codes}
+
+
 def _resources(
-    summary: str, success: str, *failures: int, parameters: Sequence[Any] | None = None, **more: Any
+    summary: str,
+    success: str,
+    *failures: int,
+    parameters: Sequence[Any] | None = None,
+    is_list: bool = True,
+    **more: Any,
 ) -> dict[str, Any]:
     """What has parameters has a tag, too; what has a body has none."""
-    headers, unchanged = _HEADERS, {}
+    headers, unchanged = _HEADERS | (_POSITION if is_list else {}), {}
     if parameters is not None:
-        headers = {**_HEADERS, **_TAG}
+        headers = headers | _TAG
         more["parameters"] = [*parameters, _IF_NONE_MATCH]
         unchanged = {"304": {"description": "The caller has the answer (`If-None-Match`).", "headers": headers}}
     responses = {
         "200": {"description": success, "headers": headers, "content": _reference("ResourcePage")},
         **unchanged,
-        **{str(code): {"description": _FAILURES[code], "content": _reference("Status")} for code in failures},
+        **_failures(*failures),
     }
     return {"tags": ["resources"], "summary": summary, "security": [{"token": []}], "responses": responses, **more}
 
@@ -223,8 +248,32 @@ DETAIL = _resources(
     "Get one object",
     "The object, as the only item.",
     *(400, 401, 403, 404, 406, 429, 500, 503),
+    is_list=False,
     parameters=[_GLOBAL_UID, *_query_parameters(DetailParameters)],
 )
+CHANGES = {
+    "tags": ["resources"],
+    "summary": "Follow changes",
+    "security": [{"token": []}],
+    "parameters": [
+        *_query_parameters(ChangesParameters),
+        {
+            "name": "Last-Event-ID",
+            "in": "header",
+            "required": False,
+            "description": "The last `id` that came; it goes before `since_revision`.",
+            "schema": {"type": "string"},
+            "example": "1048611-5f2c81d4a1b2c3d4",
+        },
+    ],
+    "responses": {
+        "200": {
+            "description": "The stream.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENTS}},
+        },
+        **_failures(400, 401, 403, 404, 406, 410, 429, 500, 503),
+    },
+}
 LIVEZ = _health("Is the process alive?", (200, "It is."), media_type="text/plain")
 READYZ = _health(
     "Can it answer?", (200, "It can."), (503, "Not yet; `reason` says why."), media_type="application/json"

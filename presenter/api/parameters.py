@@ -1,4 +1,7 @@
-"""The parameters of `/resources`, each declared once. GET takes them as a query string, POST as a JSON body."""
+"""The parameters of `/resources` and `/changes`, each declared once.
+
+GET takes them as a query string, POST as a JSON body.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from presenter.api.declarations import (
     api_group,
@@ -31,10 +34,16 @@ EVERY_NAMESPACE = "*"
 _LONGEST_LABELS = 4096
 _LONGEST_CURSOR = 4096
 _LONGEST_QUERY_STRING = 16_384
+_LONGEST_POSITION = 1024
 _REMEMBERED_QUERY_STRINGS = 1024
+
+POSITION = "X-Cache-Position"
+"""The header of a list that says from where its changes are followed."""
+MAX_SECONDS = 86_400
 
 SortBy = Literal["created_at", "updated_at", "name", "resource", "global_uid", "composition_id"]
 SortOrder = Literal["asc", "desc"]
+_Parameters = TypeVar("_Parameters", bound="ObjectParameters")
 
 _COMPOSITION = "3f0c1d8e-7a53-4d6f-9b2e-5c1a7e9d4b60"
 _MOMENT = "2026-03-01T10:00:00Z"
@@ -60,8 +69,8 @@ class DetailParameters:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListParameters:
-    """What may be asked of the list; all filters must hold."""
+class ObjectParameters:
+    """Which objects are asked for, and how they are given; all filters must hold."""
 
     group: str = parameter(
         api_group(), "API group. `core`, or empty, is the core group.", example="widgets.templates.krateo.io"
@@ -103,14 +112,25 @@ class ListParameters:
         example={"krateo.io/portal-page": "compositions"},
         default=None,
     )
+    raw: bool = parameter(boolean(), "Include the whole object.", example=True, default=False)
+    status_raw: bool = parameter(boolean(), "Include the object's `status`.", example=True, default=False)
+
+    @property
+    def one_namespace(self) -> str | None:
+        """The namespace that is asked for, or None for all."""
+        return None if self.namespace == EVERY_NAMESPACE else self.namespace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListParameters(ObjectParameters):
+    """What may be asked of the list."""
+
     since: datetime | None = parameter(
         timestamp(_MOMENT),
         "Only what changed at or after this moment (`updated_at`).",
         example=_MOMENT,
         default=None,
     )
-    raw: bool = parameter(boolean(), "Include the whole object.", example=True, default=False)
-    status_raw: bool = parameter(boolean(), "Include the object's `status`.", example=True, default=False)
     sort_by: SortBy = parameter(
         choice(*get_args(SortBy)),
         "Order: `resource` is by namespace, then name; with `composition_id` objects without one come last.",
@@ -137,16 +157,30 @@ class ListParameters:
     )
 
     @property
-    def one_namespace(self) -> str | None:
-        """The namespace that is asked for, or None for all."""
-        return None if self.namespace == EVERY_NAMESPACE else self.namespace
-
-    @property
     def descending(self) -> bool:
         """The direction that is meant, where none is said, too."""
         if self.sort_order is None:
             return self.sort_by in ("created_at", "updated_at")
         return self.sort_order == "desc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangesParameters(ObjectParameters):
+    """What may be asked of the changes."""
+
+    since_revision: str | None = parameter(
+        token("the `id` of an event, the position of a list, or the revision of a cluster", longest=_LONGEST_POSITION),
+        f"Position to go on from: the `id` of an event, `{POSITION}` of a list, or a revision of the only cluster. The "
+        "header `Last-Event-ID` goes before it. Without either: what changes from now on.",
+        example="1048611-5f2c81d4a1b2c3d4",
+        default=None,
+    )
+    limit_seconds: int | None = parameter(
+        whole_number(1, MAX_SECONDS),
+        "After so long the stream ends. Without it: when the token expires.",
+        example=60,
+        default=None,
+    )
 
 
 @lru_cache(_REMEMBERED_QUERY_STRINGS)
@@ -156,9 +190,7 @@ def parse_list_query(query_string: bytes, *, lenient: bool = False) -> ListParam
     `lenient` (UNKNOWN_PARAMETERS=ignore): unknown ones are ignored, and of repeated ones all but the first.
     Raises BadRequest naming the parameter, what came and what is allowed.
     """
-    if len(query_string) > _LONGEST_QUERY_STRING:
-        raise BadRequest(f"the query string has {len(query_string)} bytes: allowed are {_LONGEST_QUERY_STRING}")
-    fields = query_string_fields(query_string, lenient=lenient)
+    fields = _fields(query_string, lenient=lenient)
     return _see_that_they_agree(read(ListParameters, fields, in_query_string=True, lenient=lenient))
 
 
@@ -174,7 +206,25 @@ def parse_detail_query(query_string: bytes, *, lenient: bool = False) -> DetailP
     return read(DetailParameters, fields, in_query_string=True, lenient=lenient)
 
 
-def _see_that_they_agree(parameters: ListParameters) -> ListParameters:
+@lru_cache(_REMEMBERED_QUERY_STRINGS)
+def parse_changes_query(query_string: bytes) -> ChangesParameters:
+    """The parameters of a stream of changes. Raises BadRequest like `parse_list_query`."""
+    fields = _fields(query_string)
+    if "since" in fields:
+        raise BadRequest(
+            f"since is {shown(fields['since'])}: changes are followed from a position and not from a time: "
+            "allowed is since_revision"
+        )
+    return _see_that_they_agree(read(ChangesParameters, fields, in_query_string=True))
+
+
+def _fields(query_string: bytes, *, lenient: bool = False) -> dict[str, str]:
+    if len(query_string) > _LONGEST_QUERY_STRING:
+        raise BadRequest(f"the query string has {len(query_string)} bytes: allowed are {_LONGEST_QUERY_STRING}")
+    return query_string_fields(query_string, lenient=lenient)
+
+
+def _see_that_they_agree(parameters: _Parameters) -> _Parameters:
     if parameters.name is not None and parameters.name_contains is not None:
         raise BadRequest(
             f"name is {shown(parameters.name)} and name_contains is {shown(parameters.name_contains)}: "

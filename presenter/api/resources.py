@@ -17,14 +17,18 @@ from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
 from presenter.api.answers import Gzip, Part, Plain, answer
+from presenter.api.changes import position as positions
+from presenter.api.changes.position import clusters_of
 from presenter.api.encodings import ACCEPT_ENCODING, wants_gzip
 from presenter.api.entity_tags import EntityTags, named
 from presenter.api.freshness import freshness
 from presenter.api.hot_pages import HotPage, HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.parameters import (
+    POSITION,
     DetailParameters,
     ListParameters,
+    ObjectParameters,
     SortBy,
     parse_detail_query,
     parse_list_body,
@@ -33,17 +37,17 @@ from presenter.api.parameters import (
 from presenter.api.parts import Parts
 from presenter.api.routes import Route
 from presenter.api.selection import Selection, answering, select
+from presenter.api.versions import Versions
 from presenter.apimachinery.golang import quote
 from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog
 from presenter.cache.catalog_reader import CatalogReader
-from presenter.cache.conversion import Conversions
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Share
 from presenter.cache.pages import read_items, read_objects
 from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Position, Query, Row, Sort
-from presenter.cache.revisions import RevisionReader, state
+from presenter.cache.revisions import RevisionReader, Revisions, state
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
 from presenter.http.connection import MAX_BODY_BYTES
@@ -77,7 +81,7 @@ class Resources:
         self._revisions = RevisionReader(pool)
         self._hot_pages = hot_pages
         self._inflight = inflight
-        self._conversions = Conversions()
+        self._versions = Versions(pool)
         self._lenient = lenient
         self._denied_as_empty = denied_as_empty
 
@@ -152,6 +156,8 @@ class Resources:
             name=parameters.name,
         )
         query, filters = page_query(self._cursors, parameters, selection, scope)
+        clusters = clusters_of(catalog, parameters.cluster, undecided)
+        followed = clusters, positions.digest(filters, clusters, query.ranges)
         denial = None
         if selection.types and not query.ranges:
             denial = next(iter(undecided.values()), forbidden(identity, parameters, selection))
@@ -162,8 +168,8 @@ class Resources:
             ids = {cached.id for cached in types}
             query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
         warnings = selection.warnings + left_out + (() if denial is None else (denial.message,))
-        version = await self._version(catalog, types, parameters.version)
-        return _Asked(catalog, query, filters, types, warnings, version)
+        version = await self._versions.other(catalog, types, parameters.version)
+        return _Asked(catalog, query, filters, types, warnings, version, followed)
 
     async def _page(
         self,
@@ -182,6 +188,7 @@ class Resources:
         hot = self._hot_pages.get(key)
         if known or (hot is not None and hot.steady):
             revisions = await self._revisions.current(query.ranges)
+            headers |= asked.position(revisions)
             if known and (tag := named(known, self._tags.tag(key, state(revisions)))):
                 return _not_modified(headers, tag)
             if hot is not None and hot.state == state(revisions):
@@ -192,6 +199,7 @@ class Resources:
                 return Parts(iter([Part(hot.body, 0)]), sent, share)
 
         page = await read_items(self._pool, query, share, inflate=not compress or asked.version is not None)
+        headers |= asked.position(page.revisions)
         observation = observed()
         observation.begin("serialise")
         observation.rows = rows = len(page.rows)
@@ -205,19 +213,6 @@ class Resources:
             steady = hot is None or hot.state == state(page.revisions)
             self._hot_pages.keep(key, HotPage(response.whole, read_tag, rows, state(page.revisions), steady))
         return response
-
-    async def _version(self, catalog: Catalog, types: Iterable[CachedType], version: str | None) -> str | None:
-        """The version asked for, if a type is cached in another. Raises BadRequest when it cannot be given."""
-        if version is None:
-            return None
-        others = [cached for cached in types if cached.type.version != version]
-        for cached in others:
-            if obstacle := await self._conversions.obstacle(self._pool, catalog, cached):
-                raise BadRequest(
-                    f"version is {version!r}, in which {cached.type.name} of cluster {cached.cluster} is served but "
-                    f"not cached: allowed is {cached.type.version}, since {obstacle}"
-                )
-        return version if others else None
 
     async def _object(
         self,
@@ -296,7 +291,8 @@ class Resources:
 class _Asked(NamedTuple):
     """A page that the caller may see: what is read for it, and what it says beside that.
 
-    `version` is the one that objects are given in, where that is not the cached one.
+    `version` is the one that objects are given in, where that is not the cached one. `followed` are the clusters whose
+    changes can be followed from there, and the digest of their position.
     """
 
     catalog: Catalog
@@ -305,6 +301,19 @@ class _Asked(NamedTuple):
     types: Sequence[CachedType]
     warnings: Sequence[str]
     version: str | None
+    followed: tuple[Sequence[str], str]
+
+    def position(self, revisions: Revisions) -> Mapping[str, str]:
+        """The header that says from where changes are followed, of a page at these revisions.
+
+        Of a cluster that has none the catalog tells: what has changed since is told once more.
+        """
+        if self.query.filters.since is not None:
+            return {}
+        clusters, digest = self.followed
+        known = {each.cluster: each.position for each in revisions}
+        found = (known.get(cluster, self.catalog.by_cluster[cluster].revision) for cluster in clusters)
+        return {POSITION: str(positions.Position(tuple(found), digest))}
 
     @property
     def decisive(self) -> Sequence[object]:
@@ -322,7 +331,7 @@ def _headers(catalog: Catalog, ranges: Iterable[ScanRange], warnings: Sequence[s
     """
     headers = {**freshness(catalog, ranges), "Cache-Control": "private, no-cache", "Vary": ACCEPT_ENCODING}
     if warnings:
-        headers["Warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in warnings)
+        headers["Warning"] = warning(warnings)
     return headers
 
 
@@ -436,12 +445,17 @@ def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list
     return sorted(types, key=lambda cached: (cached.type.group, cached.type.resource))
 
 
+def warning(texts: Iterable[str]) -> str:
+    """Warnings as the header of that name (RFC 9111 §5.5)."""
+    return ", ".join(f'299 - "{_quotable(text)}"' for text in texts)
+
+
 def _quotable(text: str) -> str:
     """As a quoted-string of RFC 9110 §5.6.4. It repeats what the caller sent: a line break must not end the header."""
     return re.sub(r"[^ -~]", "?", text).replace("\\", "\\\\").replace('"', '\\"')
 
 
-def forbidden(identity: Identity, parameters: ListParameters, selection: Selection) -> Forbidden:
+def forbidden(identity: Identity, parameters: ObjectParameters, selection: Selection) -> Forbidden:
     """In kube-apiserver's words."""
     resource = parameters.resource or "*"
     whole = f"{resource}.{parameters.group}" if parameters.group else resource

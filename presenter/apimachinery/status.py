@@ -56,6 +56,6 @@ def failure(
     return Status("Status", "v1", metadata or ListMeta(), "Failure", message, reason, details, code)
 
 
-def success(details: StatusDetails) -> Status:
+def success(details: StatusDetails | None = None, message: str = "") -> Status:
     """What was done."""
-    return Status("Status", "v1", ListMeta(), "Success", details=details)
+    return Status("Status", "v1", ListMeta(), "Success", message, details=details)

@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 # One statement: it is one state of the database, and one round trip. The watches of a type come as JSON: there are very
 # many of them where many types are restricted to many namespaces, and to decode them so takes a tenth of the time.
 _CATALOG = """
-SELECT v.version_num, c.name AS cluster, c.watch, c.discovered_at IS NOT NULL AS discovered,
+SELECT v.version_num, c.name AS cluster, c.revision, c.watch, c.discovered_at IS NOT NULL AS discovered,
     c.completed_at IS NOT NULL AS completed, l.holder, l.epoch, l.expires_at - time.now AS expires_in,
     extract(epoch FROM time.now)::float8 AS now, extract(epoch FROM l.expires_at)::float8 AS expires_at,
     t.id, t.api_group, t.version, t.resource, t.kind, t.namespaced, t.versions, w.watches, w.unknown
@@ -85,12 +85,14 @@ class Cluster:
 
     `discovered`: every type it has and WATCH selects is known. `completed`: the first lists of all of them were once
     complete, but for those that the API server refused lastingly; a type may have come since whose list is not.
+    `revision`: where its changes can be followed from.
     """
 
     name: str
     patterns: WatchPatterns
     discovered: bool
     completed: bool
+    revision: int
     lease: Leadership | None
 
 
@@ -354,7 +356,7 @@ def _cluster(row: asyncpg.Record) -> Cluster:
     patterns = WatchPatterns.stored(tuple(row["watch"]))
     for text in patterns.unknown:
         warn_once("a WATCH pattern that this version does not know, as a newer one may write: ignored", pattern=text)
-    return Cluster(row["cluster"], patterns, row["discovered"], row["completed"], _leadership(row))
+    return Cluster(row["cluster"], patterns, row["discovered"], row["completed"], row["revision"], _leadership(row))
 
 
 def _cluster_without(jumped: float, cluster: Cluster) -> Cluster:

@@ -64,6 +64,14 @@ class CatalogReader:
         await asyncio.wait([reading])  # not awaited itself: a waiter's cancellation would cancel it for all
         return reading.result()
 
+    async def anew(self) -> Catalog:
+        """The catalog by a reading that has yet to begin. Raises as `current` does."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+        reading = self._reading or self._begin()
+        await asyncio.wait([reading])
+        return reading.result()
+
     @property
     def latest(self) -> Catalog:
         """The catalog as it was last read: the `current` one that was waited for, or a later one."""

@@ -75,7 +75,8 @@ SELECT feed.revision AS seen, feed.lost, feed.kept, feed.after, batch.ends,
     last.labels, last.composition_id, last.api_group, last.resource, last.kind, last.namespace, last.name,
     last.version, last.created_at, last.updated_at, last.piece, last.raw, NULL::jsonb AS status,
     before.added AS added_before, before.labels AS labels_before, before.composition_id AS composition_id_before,
-    at_end.added AS added_at_end, at_end.labels AS labels_at_end, at_end.composition_id AS composition_id_at_end
+    at_end.added AS added_at_end, at_end.labels AS labels_at_end, at_end.composition_id AS composition_id_at_end,
+    past.labels AS past_labels, past.composition_ids AS past_composition_ids
 FROM feed CROSS JOIN batch LEFT JOIN changed ON true
 LEFT JOIN LATERAL (
     SELECT r.revision, false AS gone, r.added, r.labels, r.composition_id, t.api_group, t.resource, t.kind,
@@ -99,6 +100,10 @@ LEFT JOIN LATERAL (
     WHERE cluster = $1 AND type_id = changed.type_id AND uid = changed.uid AND revision > ends
     ORDER BY revision LIMIT 1
 ) AS at_end ON last.revision > ends
+LEFT JOIN LATERAL (
+    SELECT array_agg(labels) AS labels, array_agg(composition_id) AS composition_ids FROM past_states
+    WHERE cluster = $1 AND type_id = changed.type_id AND uid = changed.uid AND revision > $2 AND revision <= ends
+) AS past ON true
 ORDER BY changed.revision, last.gone DESC, last.resource_version
 """
 
@@ -117,8 +122,9 @@ class Change(msgspec.Struct, frozen=True):
     """What became of an object in a batch. Its uid, namespace and name stay what they are.
 
     `revision` is that of its last change in the batch. `before` and `after` are its states at the batch's start and
-    end; None: it was not there, or is gone. `item` is what a list gives of it now, or gave of it last. `passed`: it
-    changed again after the batch's end, so that `item` is newer, and it comes again in a later batch.
+    end; None: it was not there, or is gone. `past` are those that ended within the batch. `item` is what a list gives
+    of it now, or gave of it last. `passed`: it changed again after the batch's end, so that `item` is newer, and it
+    comes again in a later batch.
     """
 
     revision: int
@@ -129,6 +135,7 @@ class Change(msgspec.Struct, frozen=True):
     name: str
     before: State | None
     after: State | None
+    past: tuple[State, ...]
     item: Piece | Row
     passed: bool
 
@@ -154,14 +161,14 @@ def news(change: Change, matches: Callable[[State], bool]) -> Literal["ADDED", "
     """What to tell of a change to who follows the objects that match; None: nothing.
 
     Who is told so has, once there is no more to read, what a list would give. What has passed is told later, unless it
-    has left.
+    has left. What has come and left again has left, too: who comes again in the middle of a batch, or has listed on
+    several pages, may have seen it.
     """
-    was = change.before is not None and matches(change.before)
     if change.after is None or not matches(change.after):
-        return "DELETED" if was else None
+        return "DELETED" if any(map(matches, change.past)) else None
     if change.passed:
         return None
-    return "MODIFIED" if was else "ADDED"
+    return "MODIFIED" if change.before is not None and matches(change.before) else "ADDED"
 
 
 async def read_batch(
@@ -207,6 +214,7 @@ def _change(record: asyncpg.Record) -> Change:
         name=row.name,
         before=_state(record, record["after"], "_before"),
         after=None if record["gone"] and not record["passed"] else _state(record, record["ends"], "_at_end"),
+        past=tuple(map(_made, record["past_labels"] or (), record["past_composition_ids"] or ())),
         item=row if piece is None else Piece(piece),
         passed=record["passed"],
     )
@@ -217,8 +225,8 @@ def _state(record: asyncpg.Record, revision: int, later: str) -> State | None:
     which = later if record[f"labels{later}"] is not None else ""
     if record[f"added{which}"] > revision:
         return None
-    composition_id = record[f"composition_id{which}"]
-    return State(
-        _decode(record[f"labels{which}"]),
-        None if composition_id is None else str(composition_id),
-    )
+    return _made(record[f"labels{which}"], record[f"composition_id{which}"])
+
+
+def _made(labels: bytes, composition_id: object) -> State:
+    return State(_decode(labels), None if composition_id is None else str(composition_id))

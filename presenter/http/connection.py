@@ -64,6 +64,8 @@ class Connection(asyncio.Protocol):
         """Called when the caller hangs up, or is cut off, before the whole answer is sent."""
         self.is_crowded: Callable[[], bool] = lambda: False
         """Whether other requests wait for what this one holds."""
+        self.is_stream = False
+        """Whether what is being sent lasts: how fast that has to be read is for its sender to say."""
         self._application = application
         self._connections = connections
         self._loop = asyncio.get_running_loop()
@@ -333,6 +335,7 @@ class Connection(asyncio.Protocol):
 
     def answered(self, exchange: Exchange) -> None:
         """Called when an answer has been written to its end."""
+        self.is_stream = False
         if self._is_last:
             self.linger()
         elif not exchange.keep_alive:
@@ -417,11 +420,21 @@ class Connection(asyncio.Protocol):
         if self._all_sent is not None:
             await self._all_sent.wait()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something was written that the kernel has not taken yet."""
+        return self._all_sent is not None
+
+    def cut_off(self, why: str) -> None:
+        """Close it at once, since the caller reads too slowly."""
+        self._cut_off = why
+        self.transport.abort()
+
     def pause_writing(self) -> None:
         """Called when something is written that the kernel does not take yet."""
         self._all_sent = asyncio.Event()
         self._unsent = self.transport.get_write_buffer_size()
-        if self._rate_check is None:
+        if self._rate_check is None and not self.is_stream:
             self._taken = 0
             self._rate_check = self._loop.call_later(RATE_WINDOW, self._check_rate)
 
@@ -440,11 +453,10 @@ class Connection(asyncio.Protocol):
         taken = self._taken + self._unsent - unsent
         slowest = MIN_RATE_IN_A_CROWD if self.is_crowded() else MIN_RATE
         if self._all_sent and taken < slowest * RATE_WINDOW:
-            self._cut_off = (
+            self.cut_off(
                 f"the caller took {taken} bytes of its answer in {RATE_WINDOW:g} seconds: "
                 f"{slowest} a second are asked for"
             )
-            self.transport.abort()
             return
         self._taken, self._unsent = 0, unsent
         self._rate_check = self._loop.call_later(RATE_WINDOW, self._check_rate) if self._is_busy else None

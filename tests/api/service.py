@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -97,6 +97,10 @@ class Service:
         url = URL(self.url + path, encoded=True)
         async with self._session.request(method, url, headers=headers, data=body, allow_redirects=False) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
+
+    def open(self, path: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """An answer to be read as it comes."""
+        return self._session.get(URL(self.url + path, encoded=True), headers=headers)
 
     async def get(self, path: str, **headers: str) -> Reply:
         """GET, with a token."""

@@ -13,7 +13,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
 
 from presenter.api.declarations import parameters_of
-from presenter.api.parameters import DetailParameters, ListParameters
+from presenter.api.parameters import ChangesParameters, DetailParameters, ListParameters
 from tests.api.service import Json
 from tests.api.world import WIDGETS, World
 
@@ -25,6 +25,7 @@ OPERATIONS = {
     ("/resources", "post"): FAILURES | {"413"},
     ("/resources/{global_uid}", "get"): FAILURES,
 }
+CHANGES = ("/changes", "get")
 HEALTH = ("/livez", "/readyz", "/metrics")
 
 
@@ -38,7 +39,7 @@ async def document_of(world: World) -> Json:
 async def test_every_endpoint_is_there(world: World) -> None:
     document = await document_of(world)
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
-    assert described == OPERATIONS.keys() | {(path, "get") for path in HEALTH}
+    assert described == OPERATIONS.keys() | {CHANGES} | {(path, "get") for path in HEALTH}
     for path, method in described:
         assert document["paths"][path][method]["summary"]
 
@@ -48,6 +49,7 @@ async def test_every_answer_is_there(world: World, path: str, method: str) -> No
     document = await document_of(world)
     operation = document["paths"][path][method]
     told = {"X-Cache-State", "X-Cache-Lag-Seconds"} | ({"ETag"} if method == "get" else set())
+    told |= set() if "global_uid" in path else {"X-Cache-Position"}
     unchanged = operation["responses"].pop("304", None)
     assert (unchanged is not None) == (method == "get")
     assert unchanged is None or unchanged["headers"].keys() == told
@@ -60,6 +62,16 @@ async def test_every_answer_is_there(world: World, path: str, method: str) -> No
     assert operation["responses"]["200"]["headers"].keys() == told
     assert operation["security"] == [{"token": []}]
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+
+
+async def test_the_stream_of_changes_is_there(world: World) -> None:
+    document = await document_of(world)
+    operation = document["paths"]["/changes"]["get"]
+    assert operation["responses"].keys() == {"200", "410"} | FAILURES
+    assert operation["responses"]["200"]["content"].keys() == {"text/event-stream"}
+    named = {parameter["name"] for parameter in operation["parameters"]}
+    assert named == parameters_of(ChangesParameters).keys() | {"Last-Event-ID"}
+    assert operation["security"] == [{"token": []}]
 
 
 async def test_health_needs_no_token(world: World) -> None:

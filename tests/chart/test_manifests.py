@@ -169,6 +169,7 @@ def test_everything_that_is_missing_is_said_at_once_whatever_is_rendered(helm: H
         ("MAX_INFLIGHT", [1, 256, "300", ""], ["abc", 0, "0", -1, 1.5]),
         ("MAX_CONNECTIONS", [1, "1024"], ["many", 0]),
         ("MAX_IDLE_CONNECTIONS", [1, "512"], ["many", 0]),
+        ("MAX_STREAMS", [1, "1000", ""], ["many", 0]),
         ("MAX_INFLIGHT_BYTES", ["128Mi", "1Gi", 134217728, ""], ["128 MB", "1.5Gi", "128M", 0]),
         ("MAX_PAGE_BYTES", ["32Mi", 1048576], ["large", "1Ti"]),
         ("DB_PORT", [1, 5432, "6432", "65535", ""], ["http", 0, 65536, "65536", "543a"]),

@@ -39,7 +39,7 @@ ENVIRONMENT = ". /tmp/presenter-demo-…/environment"
 FOR_A_SHELL = re.compile(r"(\. /tmp|ask\b|curl |presenter |cat |echo |[A-Z_]+=)")
 FOR_ELSEWHERE = re.compile(
     r"(scripts/|pip |kubectl |helm |export )"  # a checkout, a cluster, a service of one's own
-    r"|(\{|api:|apiVersion: |\$\{ |\$ )"  # answers, RESTActions, commands on files that are not shown
+    r"|(\{|retry: |api:|apiVersion: |\$\{ |\$ |import )"  # answers, RESTActions, commands on unknown files, Python
 )
 
 
@@ -87,6 +87,8 @@ async def test_every_line_can_be_typed_while_the_demo_runs(demo: str, home: Path
     assert "cluster sandbox: " in told
 
     lines = "\n".join(for_a_shell("docs/api.md")).splitlines()
+    [followed] = [line for line in lines if line.startswith("curl ")]
+    lines.remove(followed)
     asked = [line for line in lines if line.startswith("ask ")]
     script = [f"{line}\necho" if line in asked else line for line in lines]  # each answer on a line of its own
     answers = (await typed(script, demo, home)).splitlines()
@@ -94,6 +96,10 @@ async def test_every_line_can_be_typed_while_the_demo_runs(demo: str, home: Path
         page = json.loads(answer)
         assert page["count"] == len(page["items"]) > 0, line
     assert {name for line in asked for name in re.findall(r"[?&](\w+)=", line)} | {"group"} == PARAMETERS
+
+    stream = await typed([ENVIRONMENT, followed], demo, home)
+    assert stream.startswith("retry: 1000\nid: ")
+    assert "\nevent: end\n" in stream
 
     compared = await typed(for_a_shell("docs/restactions.md"), demo, home)
     assert compared.splitlines()[-1].split()[-1] == "equivalent"

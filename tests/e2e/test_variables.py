@@ -8,7 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -187,6 +187,21 @@ async def test_only_so_many_bytes_are_read_at_once(system: System, database: Add
     finally:
         await connection.close()
     assert [reply.status for reply in replies] == [200] * 3
+
+
+@shows("MAX_STREAMS")
+@pytest.mark.parametrize(("settings", "most"), [({"MAX_STREAMS": "2"}, 2), ({"MAX_CONNECTIONS": "6"}, 3)], ids=str)
+async def test_only_so_many_streams_are_sent(system: System, settings: dict[str, str], most: int) -> None:
+    await (await system.start("watch")).ready()
+    service = await (await system.start("serve", **settings)).ready()
+    headers = {"Authorization": f"Bearer {service.token}"}
+    url = f"{service.url}/changes?group=widgets.templates.krateo.io&limit_seconds=1"
+    async with AsyncExitStack() as streams:
+        answers = [await streams.enter_async_context(service.session.get(url, headers=headers)) for _ in range(most)]
+        assert [answer.status for answer in answers] == [200] * most
+        async with service.session.get(url, headers=headers) as refused:
+            assert refused.status == 429
+            assert "MAX_STREAMS" in (await refused.json())["message"]
 
 
 @shows("MAX_CONNECTIONS", "MAX_IDLE_CONNECTIONS")
