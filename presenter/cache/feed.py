@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 ROWS, BYTES = 500, 4 * 2**20
 """What a batch has at most, if its first revision has no more: changes, and bytes of items as they are stored."""
 
-# One statement, so that it sees one state. `found` are the places of changes: of each type that has changed the first
-# ones, and of the past states, in whole revisions, so that nothing of a revision is missing up to where the batch ends.
-# An object that has a row or a past state within the batch changed in it. What it was at a moment says the first past
-# state that ended later, and without one its row.
+# One statement, so that it sees one state. `places` are the first revisions of changes, of each type that has changed and
+# of the past states: as many as there may be changes, and `part` ends where no more of them fit. `found` is all that
+# changed up to there, and the batch ends where no more of its bytes fit; both in whole revisions. An object that has a
+# row or a past state within the batch changed in it. What it was at a moment says the first past state that ended later,
+# and without one its row.
 _BATCH = """
 WITH feed AS (
     SELECT c.name, c.revision, coalesce($2, c.revision) AS after,
@@ -44,27 +45,39 @@ types AS (
     SELECT DISTINCT w.type_id FROM resource_types t JOIN watches w ON w.type_id = t.id
     WHERE t.cluster = $1 AND w.revision > $2 AND ($3::integer[] IS NULL OR w.type_id = ANY ($3))
 ),
-found AS MATERIALIZED (
-    SELECT changed.* FROM feed CROSS JOIN types CROSS JOIN LATERAL (
-        SELECT revision, type_id, uid, coalesce(octet_length(piece), pg_column_size(raw)) AS size FROM resources
+places AS MATERIALIZED (
+    SELECT place.revision FROM feed CROSS JOIN types CROSS JOIN LATERAL (
+        SELECT revision FROM resources
         WHERE type_id = types.type_id AND revision > $2 AND revision <= feed.revision
-        ORDER BY revision FETCH FIRST ($4::bigint + 1) ROWS WITH TIES
-    ) AS changed
+        ORDER BY revision LIMIT $4::bigint + 1
+    ) AS place
     UNION ALL
-    SELECT changed.* FROM feed CROSS JOIN LATERAL (
-        SELECT revision, type_id, uid, coalesce(octet_length(piece), pg_column_size(raw), 0) AS size FROM past_states
+    SELECT place.revision FROM feed CROSS JOIN LATERAL (
+        SELECT revision FROM past_states
         WHERE cluster = $1 AND revision > $2 AND revision <= feed.revision
             AND ($3::integer[] IS NULL OR type_id = ANY ($3))
-        ORDER BY revision FETCH FIRST ($4::bigint + 1) ROWS WITH TIES
-    ) AS changed
+        ORDER BY revision LIMIT $4::bigint + 1
+    ) AS place
 ),
-batch AS (
+part AS (
     SELECT CASE WHEN coalesce(bool_and(fits), true) THEN (SELECT revision FROM feed)
         ELSE coalesce(max(revision) FILTER (WHERE fits), min(revision)) END AS ends
-    FROM (
-        SELECT revision, count(*) OVER upward <= $4 AND sum(size) OVER upward <= $5::bigint AS fits
-        FROM found WINDOW upward AS (ORDER BY revision)
-    ) AS weighed
+    FROM (SELECT revision, count(*) OVER (ORDER BY revision) <= $4 AS fits FROM places) AS counted
+),
+found AS MATERIALIZED (
+    SELECT changed.* FROM part CROSS JOIN types CROSS JOIN LATERAL (
+        SELECT revision, type_id, uid, coalesce(octet_length(piece), pg_column_size(raw)) AS size FROM resources
+        WHERE type_id = types.type_id AND revision > $2 AND revision <= part.ends
+    ) AS changed
+    UNION ALL
+    SELECT p.revision, p.type_id, p.uid, coalesce(octet_length(p.piece), pg_column_size(p.raw), 0)
+    FROM part JOIN past_states p ON p.cluster = $1 AND p.revision > $2 AND p.revision <= part.ends
+        AND ($3::integer[] IS NULL OR p.type_id = ANY ($3))
+),
+batch AS (
+    SELECT CASE WHEN coalesce(bool_and(fits), true) THEN (SELECT ends FROM part)
+        ELSE coalesce(max(revision) FILTER (WHERE fits), min(revision)) END AS ends
+    FROM (SELECT revision, sum(size) OVER (ORDER BY revision) <= $5::bigint AS fits FROM found) AS weighed
 ),
 changed AS (
     SELECT type_id, uid, max(found.revision) AS revision FROM found, batch WHERE found.revision <= ends
