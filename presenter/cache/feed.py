@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 ROWS, BYTES = 500, 4 * 2**20
 """What a batch has at most, if its first revision has no more: changes, and bytes of items as they are stored."""
 
-# One statement, so that it sees one state. `places` are the first revisions of changes, of each type that has changed and
-# of the past states: as many as there may be changes, and `part` ends where no more of them fit. `found` is all that
-# changed up to there, and the batch ends where no more of its bytes fit; both in whole revisions. An object that has a
-# row or a past state within the batch changed in it. What it was at a moment says the first past state that ended later,
-# and without one its row.
+# One statement, so that it sees one state. `places` are the first revisions of changes, of each type that has changed
+# and of the past states: as many as there may be changes, and `part` ends where no more of them fit. `found` is all
+# that changed up to there, and the batch ends where no more of its bytes fit; both in whole revisions. An object that
+# has a row or a past state within the batch changed in it. What it was at a moment says the first past state that ended
+# later, and without one its row.
 _BATCH = """
 WITH feed AS (
     SELECT c.name, c.revision, coalesce($2, c.revision) AS after,
