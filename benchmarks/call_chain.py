@@ -41,7 +41,7 @@ from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Memory
 from presenter.cache.pool import Pool
-from presenter.config import AuthSettings
+from presenter.config import AuthSettings, PaginationSettings
 from presenter.http.connection import CONNECTION
 from presenter.observability import Observer
 
@@ -181,6 +181,7 @@ async def measure() -> dict[str, Chain]:
                 tags=EntityTags(_KEY),
                 hot_pages=HotPages(0),
                 inflight=Inflight(1, Memory(2**30, 2**30)),
+                pagination=PaginationSettings(),
             )
             application = Application(resources.routes, Observer(CollectorRegistry()))
             for name, parameters in REQUESTS.items():

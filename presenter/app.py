@@ -282,6 +282,7 @@ async def _serving(
         _authorizer(settings, pool, catalog) as authorizer,
     ):
         await pool.check()
+        log.info("numbered pages", **settings.pagination.model_dump(mode="json"))
         memory = Memory(settings.http.max_inflight_bytes, settings.http.max_page_bytes)
         resources = Resources(
             pool=pool,
@@ -292,6 +293,7 @@ async def _serving(
             tags=tags,
             hot_pages=HotPages(settings.http.page_cache_bytes),
             inflight=Inflight(settings.http.max_inflight, memory),
+            pagination=settings.pagination,
             lenient=settings.http.unknown_parameters == "ignore",
             denied_as_empty=settings.access.denied_as_empty,
         )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import parse_qsl, urlencode
@@ -77,8 +78,14 @@ def _connection_parameters(value: object) -> object:
     return value
 
 
+def _networks(value: object) -> object:
+    parts = _comma_separated(value)
+    return tuple(ip_network(part) for part in parts) if isinstance(value, str) and isinstance(parts, tuple) else value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Bytes = Annotated[ByteSize, BeforeValidator(_bytes)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_comma_separated)]
 ConnectionParameters = Annotated[dict[str, str], NoDecode, BeforeValidator(_connection_parameters)]
 
@@ -200,6 +207,79 @@ class HttpSettings(_Group):
     def drain_seconds(self) -> int:
         """The share of the grace for what is under way; the rest is for letting go of the lease and the database."""
         return int(0.8 * self.shutdown_grace.total_seconds())
+
+
+class PaginationSettings(_Group):
+    """Numbered pages: their sizes and order, how far numbers lead, and what is told beside them."""
+
+    max_page_size: int = Field(
+        500, alias="PAGINATION_MAX_PAGE_SIZE", ge=1, le=5000, description="greatest `per_page` that may be asked for"
+    )
+    min_page_size: int = Field(
+        1, alias="PAGINATION_MIN_PAGE_SIZE", ge=1, le=5000, description="least `per_page` that may be asked for"
+    )
+    default_page_size: int = Field(
+        50, alias="PAGINATION_DEFAULT_PAGE_SIZE", ge=1, le=5000, description="`per_page` where none is asked for"
+    )
+    cursor_enabled: bool = Field(
+        True,
+        alias="PAGINATION_CURSOR_ENABLED",
+        description="give and take cursors on numbered pages, too; otherwise they go by number only",
+    )
+    cursor_threshold: int = Field(
+        10_000,
+        alias="PAGINATION_CURSOR_THRESHOLD",
+        ge=0,
+        description="with more items than this, links lead by cursor and no longer by number",
+    )
+    max_offset: int = Field(
+        100_000,
+        alias="PAGINATION_MAX_OFFSET",
+        ge=0,
+        description="how many items may lie before a page that is asked for by number",
+    )
+    default_sort_field: Literal["created_at", "updated_at", "name", "resource", "global_uid", "composition_id"] = Field(
+        "created_at", alias="PAGINATION_DEFAULT_SORT_FIELD", description="`sort_by` where none is asked for"
+    )
+    default_sort_order: Literal["asc", "desc"] = Field(
+        "desc", alias="PAGINATION_DEFAULT_SORT_ORDER", description="`sort_order` where none is asked for"
+    )
+    count_cache_ttl: int = Field(
+        300,
+        alias="PAGINATION_COUNT_CACHE_TTL",
+        ge=0,
+        description="seconds for which a total is remembered at most, while nothing changes; 0: it is not",
+    )
+    include_links: bool = Field(
+        True, alias="PAGINATION_INCLUDE_LINKS", description="put links into answers, and into their `Link` header"
+    )
+    base_url: str | None = Field(
+        None,
+        alias="PAGINATION_BASE_URL",
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="what links begin with; absent: nothing, or what one of TRUSTED_PROXIES says",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        alias="TRUSTED_PROXIES",
+        description="comma-separated addresses and networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-Proto`, "
+        "`-Host` and `-Prefix` links follow",
+    )
+
+    @field_validator("min_page_size")
+    @classmethod
+    def _not_above_the_greatest(cls, value: int, others: ValidationInfo) -> int:
+        if value > others.data.get("max_page_size", value):
+            raise ValueError(f"PAGINATION_MAX_PAGE_SIZE is {others.data['max_page_size']}, which is less")
+        return value
+
+    @field_validator("default_page_size")
+    @classmethod
+    def _within_the_bounds(cls, value: int, others: ValidationInfo) -> int:
+        least, most = others.data.get("min_page_size", value), others.data.get("max_page_size", value)
+        if not least <= value <= most:
+            raise ValueError(f"PAGINATION_MIN_PAGE_SIZE and PAGINATION_MAX_PAGE_SIZE allow {least} to {most}")
+        return value
 
 
 class LogSettings(_Group):
@@ -477,6 +557,7 @@ class Settings:
     """All groups."""
 
     http: HttpSettings
+    pagination: PaginationSettings
     log: LogSettings
     metrics: MetricsSettings
     database: DatabaseSettings
@@ -493,6 +574,7 @@ class Settings:
             log, database = LogSettings(), DatabaseSettings()
             return cls(
                 HttpSettings(),
+                PaginationSettings(),
                 log,
                 MetricsSettings(),
                 database,
@@ -527,6 +609,7 @@ def _explain(error: ValidationError) -> str:
 
 GROUPS: tuple[type[_Group], ...] = (
     HttpSettings,
+    PaginationSettings,
     LogSettings,
     MetricsSettings,
     DatabaseSettings,

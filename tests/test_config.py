@@ -96,6 +96,18 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "MAX_CONNECTIONS": "99",
         "MAX_IDLE_CONNECTIONS": "33",
         "MAX_STREAMS": "44",
+        "PAGINATION_MAX_PAGE_SIZE": "1000",
+        "PAGINATION_MIN_PAGE_SIZE": "5",
+        "PAGINATION_DEFAULT_PAGE_SIZE": "100",
+        "PAGINATION_CURSOR_ENABLED": "false",
+        "PAGINATION_CURSOR_THRESHOLD": "77",
+        "PAGINATION_MAX_OFFSET": "88",
+        "PAGINATION_DEFAULT_SORT_FIELD": "name",
+        "PAGINATION_DEFAULT_SORT_ORDER": "asc",
+        "PAGINATION_COUNT_CACHE_TTL": "0",
+        "PAGINATION_INCLUDE_LINKS": "false",
+        "PAGINATION_BASE_URL": "https://portal.example/api",
+        "TRUSTED_PROXIES": "10.0.0.0/8, ::1",
         "QUERY_TIMEOUT": "2500ms",
         "DB_READ_HOST": "replica-1, replica-2",
         "DB_READ_PORT": "6433",
@@ -140,6 +152,18 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.http.max_connections == 99
     assert settings.http.max_idle_connections == 33
     assert settings.http.streams == 44
+    assert settings.pagination.max_page_size == 1000
+    assert settings.pagination.min_page_size == 5
+    assert settings.pagination.default_page_size == 100
+    assert settings.pagination.cursor_enabled is False
+    assert settings.pagination.cursor_threshold == 77
+    assert settings.pagination.max_offset == 88
+    assert settings.pagination.default_sort_field == "name"
+    assert settings.pagination.default_sort_order == "asc"
+    assert settings.pagination.count_cache_ttl == 0
+    assert settings.pagination.include_links is False
+    assert settings.pagination.base_url == "https://portal.example/api"
+    assert list(map(str, settings.pagination.trusted_proxies)) == ["10.0.0.0/8", "::1/128"]
     assert settings.database.query_timeout == timedelta(seconds=2.5)
     assert settings.database.read_host == ("replica-1", "replica-2")
     assert settings.database.read_port == 6433
@@ -206,6 +230,20 @@ def test_only_the_documented_names_are_read(monkeypatch: pytest.MonkeyPatch, nam
         ("MAX_IDLE_CONNECTIONS", "some"),
         ("MAX_STREAMS", "0"),
         ("MAX_STREAMS", "1024"),
+        ("PAGINATION_MAX_PAGE_SIZE", "0"),
+        ("PAGINATION_MAX_PAGE_SIZE", "5001"),
+        ("PAGINATION_MIN_PAGE_SIZE", "501"),
+        ("PAGINATION_DEFAULT_PAGE_SIZE", "501"),
+        ("PAGINATION_DEFAULT_PAGE_SIZE", "-50"),
+        ("PAGINATION_CURSOR_ENABLED", "perhaps"),
+        ("PAGINATION_CURSOR_THRESHOLD", "-1"),
+        ("PAGINATION_MAX_OFFSET", "far"),
+        ("PAGINATION_DEFAULT_SORT_FIELD", "kind"),
+        ("PAGINATION_DEFAULT_SORT_ORDER", "up"),
+        ("PAGINATION_COUNT_CACHE_TTL", "-1"),
+        ("PAGINATION_INCLUDE_LINKS", "some"),
+        ("PAGINATION_BASE_URL", "portal.example"),
+        ("TRUSTED_PROXIES", "proxy.example"),
         ("DB_READ_PORT", "0"),
         ("QUERY_TIMEOUT", "10"),
         ("CLUSTER_NAME", "two words"),

@@ -11,6 +11,7 @@ The endpoints:
 
     resources       `/resources`: who asks → what for → what may be seen → one page → JSON
     changes         `/changes`: the same questions, and a stream of what changes
+    pages           the numbered pages of `/resources`
     health          `/livez`, `/readyz`, `/metrics`, answered from memory; `metrics` is what the cache has to tell
     documentation   `/docs` and `/openapi.json`; `openapi` makes the document
 

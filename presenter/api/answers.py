@@ -20,7 +20,7 @@ from presenter.resource import ResourceType
 
 
 class _Rest(msgspec.Struct, omit_defaults=True):
-    """What follows the items."""
+    """What follows the items of a page."""
 
     cursor: (
         Annotated[
@@ -104,12 +104,29 @@ class Gzip:
         items.put(pieces, self._member)
 
 
+class Envelope(NamedTuple):
+    """The JSON object around a list of items: what stands before them, and what follows."""
+
+    head: bytes
+    tail: bytes
+
+
+def envelope(head: bytes, rest: msgspec.Struct) -> Envelope:
+    """The members up to the items, and those behind them."""
+    tail = _encoder.encode(rest)
+    return Envelope(head, b"]}" if tail == b"{}" else b"]," + tail[1:])
+
+
+def page_of(count: int, cursor: str | None = None, warnings: Sequence[str] = ()) -> Envelope:
+    """What is around so many items."""
+    return envelope(b'{"count":%d,"items":[' % count, _Rest(cursor, warnings))
+
+
 def answer(
     body: Plain | Gzip,
     rows: list[Row | Piece],
     types: Mapping[int, CachedType],
-    cursor: str | None = None,
-    warnings: Sequence[str] = (),
+    around: Envelope,
     version: str | None = None,
 ) -> Iterator[Part]:
     """The JSON of a page of rows whose types are given by their ids, in parts of so many rows and bytes.
@@ -118,7 +135,7 @@ def answer(
     memory twice. With a `version` the objects of all types are given in that one, by its name alone. Raises Damaged.
     """
     inflate = body.inflates or version is not None
-    body.text(b'{"count":%d,"items":[' % len(rows))
+    body.text(around.head)
     following = b""
     while True:
         count, size = _at_once(rows, inflate)
@@ -136,8 +153,7 @@ def answer(
         if not rows:
             break
         yield Part(body.take(), size)
-    rest = _encoder.encode(_Rest(cursor, warnings))
-    body.text(b"]}" if rest == b"{}" else b"]," + rest[1:])
+    body.text(around.tail)
     body.end()
     yield Part(body.take(), size)
 

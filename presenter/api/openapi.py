@@ -13,6 +13,8 @@ from presenter import __version__
 from presenter.api.answers import ItemPage
 from presenter.api.declarations import parameters_of
 from presenter.api.freshness import LAG, STATE
+from presenter.api.pages.paginated import PaginatedResponse
+from presenter.api.pages.parameters import PageParameters
 from presenter.api.parameters import POSITION, ChangesParameters, DetailParameters, ListParameters, parse_list_query
 from presenter.api.routes import Route
 from presenter.apimachinery.errors import status_of
@@ -48,6 +50,34 @@ data: {msgspec.json.encode(_ITEM).decode()}
 id: 1048612-5f2c81d4a1b2c3d4
 
 """
+_NUMBERED_PAGE = "PaginatedResponse_Resource"
+_NUMBERED_PAGE_EXAMPLE = {
+    "data": [_ITEM],
+    "pagination": {
+        "page": 2,
+        "per_page": 50,
+        "total_items": 1250,
+        "total_pages": 25,
+        "has_next": True,
+        "has_prev": True,
+        "next_cursor": "pW7mX0mR2mJx6o0Y1m0Vw5UBAMPEDCvA",
+        "prev_cursor": "0p2eR1mDq3nX7hTq9k1Jv5UBAMPEDCvB",
+    },
+    "links": {
+        "self": "/resources?group=widgets.templates.krateo.io&page=2",
+        "first": "/resources?page=1&per_page=50&group=widgets.templates.krateo.io",
+        "last": "/resources?page=25&per_page=50&group=widgets.templates.krateo.io",
+        "next": "/resources?page=3&per_page=50&group=widgets.templates.krateo.io",
+        "prev": "/resources?page=1&per_page=50&group=widgets.templates.krateo.io",
+    },
+}
+_LINK = {
+    "Link": {
+        "description": "The `links` of a numbered page (RFC 8288); absent where the filters are too long for a header.",
+        "schema": {"type": "string"},
+        "example": '</resources?page=3&per_page=50&group=apps>; rel="next"',
+    },
+}
 _GLOBAL_UID = {
     "name": "global_uid",
     "in": "path",
@@ -124,14 +154,34 @@ _FAILURES = {
 def _schema_of(struct: type[msgspec.Struct], example: object) -> dict[str, Any]:
     """The JSON Schema of a struct whose fields are left out where they are None, and which refers to items at most."""
     _, components = msgspec.json.schema_components([struct], ref_template="#/components/schemas/Resource")
-    schema: dict[str, Any] = components[struct.__name__]
+    schema = _without_null(components[struct.__name__])
+    del schema["title"]
+    return {**schema, "additionalProperties": False, "example": example}
+
+
+def _paginated_schemas() -> dict[str, Any]:
+    """Those of a numbered page: of resources, and what is the same whatever it is a page of."""
+    template = "#/components/schemas/{name}"
+    _, components = msgspec.json.schema_components([PaginatedResponse[Item]], ref_template=template)
+    page = _without_null(components["PaginatedResponse_Item_"])
+    page["title"] = "PaginatedResponse[Resource]"
+    page["properties"]["data"]["items"] = {"$ref": template.format(name="Resource")}
+    del components["Pagination"]["properties"]["total_items_estimated"]["default"]
+    return {
+        _NUMBERED_PAGE: {**page, "additionalProperties": False, "example": _NUMBERED_PAGE_EXAMPLE},
+        "Pagination": {**components["Pagination"], "additionalProperties": False},
+        "Links": {**components["Links"], "additionalProperties": False},
+    }
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Fields that are left out where they are None are never null."""
     for field in schema["properties"].values():
         field.pop("default", None)
         if "anyOf" in field:
             [kind] = [option for option in field.pop("anyOf") if option != {"type": "null"}]
             field.update(kind)
-    del schema["title"]
-    return {**schema, "additionalProperties": False, "example": example}
+    return schema
 
 
 def _status_schema() -> dict[str, Any]:
@@ -153,6 +203,10 @@ def _status_schema() -> dict[str, Any]:
 
 def _reference(schema: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def _either(*schemas: str) -> dict[str, Any]:
+    return {"application/json": {"schema": {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in schemas]}}}
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
@@ -209,17 +263,23 @@ def _resources(
     success: str,
     *failures: int,
     parameters: Sequence[Any] | None = None,
+    content: Mapping[str, Any] | None = None,
+    also: Mapping[str, Any] | None = None,
     is_list: bool = True,
     **more: Any,
 ) -> dict[str, Any]:
-    """What has parameters has a tag, too; what has a body has none."""
+    """What has parameters has a tag, too; what has a body has none. `also` are more headers of a success."""
     headers, unchanged = _HEADERS | (_POSITION if is_list else {}), {}
     if parameters is not None:
         headers = headers | _TAG
         more["parameters"] = [*parameters, _IF_NONE_MATCH]
         unchanged = {"304": {"description": "The caller has the answer (`If-None-Match`).", "headers": headers}}
     responses = {
-        "200": {"description": success, "headers": headers, "content": _reference("ResourcePage")},
+        "200": {
+            "description": success,
+            "headers": {**headers, **(also or {})},
+            "content": content or _reference("ResourcePage"),
+        },
         **unchanged,
         **_failures(*failures),
     }
@@ -234,9 +294,11 @@ def _health(summary: str, *responses: tuple[int, str], media_type: str) -> dict[
 
 LIST = _resources(
     "List objects",
-    "A page of objects.",
+    "A page of objects: a numbered one with `page` or `per_page`.",
     *(400, 401, 403, 404, 406, 429, 500, 503),
-    parameters=_query_parameters(ListParameters),
+    parameters=_query_parameters(PageParameters),
+    content=_either("ResourcePage", _NUMBERED_PAGE),
+    also=_LINK,
 )
 LIST_BY_BODY = _resources(
     "List objects, with the parameters as a JSON body",
@@ -296,6 +358,7 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "schemas": {
                 "Resource": _schema_of(Item, _ITEM),
                 "ResourcePage": _schema_of(ItemPage, page),
+                **_paginated_schemas(),
                 "Status": _status_schema(),
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 from presenter.api.declarations import (
     api_group,
@@ -123,7 +123,9 @@ class ObjectParameters:
 
 @dataclass(frozen=True, kw_only=True)
 class ListParameters(ObjectParameters):
-    """What may be asked of the list."""
+    """What may be asked of the list. `both_ways`: a cursor may also lead back."""
+
+    both_ways: ClassVar = False
 
     since: datetime | None = parameter(
         timestamp(_MOMENT),
@@ -190,14 +192,14 @@ def parse_list_query(query_string: bytes, *, lenient: bool = False) -> ListParam
     `lenient` (UNKNOWN_PARAMETERS=ignore): unknown ones are ignored, and of repeated ones all but the first.
     Raises BadRequest naming the parameter, what came and what is allowed.
     """
-    fields = _fields(query_string, lenient=lenient)
-    return _see_that_they_agree(read(ListParameters, fields, in_query_string=True, lenient=lenient))
+    fields = fields_of(query_string, lenient=lenient)
+    return that_agree(read(ListParameters, fields, in_query_string=True, lenient=lenient))
 
 
 def parse_list_body(body: bytes, *, lenient: bool = False) -> ListParameters:
     """The parameters in a JSON body. Raises BadRequest like `parse_list_query`."""
     fields = body_fields(body, ListParameters, lenient=lenient)
-    return _see_that_they_agree(read(ListParameters, fields, in_query_string=False, lenient=lenient))
+    return that_agree(read(ListParameters, fields, in_query_string=False, lenient=lenient))
 
 
 def parse_detail_query(query_string: bytes, *, lenient: bool = False) -> DetailParameters:
@@ -209,22 +211,24 @@ def parse_detail_query(query_string: bytes, *, lenient: bool = False) -> DetailP
 @lru_cache(_REMEMBERED_QUERY_STRINGS)
 def parse_changes_query(query_string: bytes) -> ChangesParameters:
     """The parameters of a stream of changes. Raises BadRequest like `parse_list_query`."""
-    fields = _fields(query_string)
+    fields = fields_of(query_string)
     if "since" in fields:
         raise BadRequest(
             f"since is {shown(fields['since'])}: changes are followed from a position and not from a time: "
             "allowed is since_revision"
         )
-    return _see_that_they_agree(read(ChangesParameters, fields, in_query_string=True))
+    return that_agree(read(ChangesParameters, fields, in_query_string=True))
 
 
-def _fields(query_string: bytes, *, lenient: bool = False) -> dict[str, str]:
+def fields_of(query_string: bytes, *, lenient: bool = False) -> dict[str, str]:
+    """What a query string has, by name, unless it is too long (BadRequest)."""
     if len(query_string) > _LONGEST_QUERY_STRING:
         raise BadRequest(f"the query string has {len(query_string)} bytes: allowed are {_LONGEST_QUERY_STRING}")
     return query_string_fields(query_string, lenient=lenient)
 
 
-def _see_that_they_agree(parameters: _Parameters) -> _Parameters:
+def that_agree(parameters: _Parameters) -> _Parameters:
+    """The parameters, unless two of them exclude each other (BadRequest)."""
     if parameters.name is not None and parameters.name_contains is not None:
         raise BadRequest(
             f"name is {shown(parameters.name)} and name_contains is {shown(parameters.name_contains)}: "

@@ -16,7 +16,7 @@ from starlette.types import Scope as ASGIScope
 from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
-from presenter.api.answers import Gzip, Part, Plain, answer
+from presenter.api.answers import Gzip, Part, Plain, answer, page_of
 from presenter.api.changes import position as positions
 from presenter.api.changes.position import clusters_of
 from presenter.api.encodings import ACCEPT_ENCODING, wants_gzip
@@ -24,6 +24,10 @@ from presenter.api.entity_tags import EntityTags, named
 from presenter.api.freshness import freshness
 from presenter.api.hot_pages import HotPage, HotPages
 from presenter.api.inflight import Inflight
+from presenter.api.pages.links import Place, Places, header
+from presenter.api.pages.pager import Pager
+from presenter.api.pages.paginated import paginated
+from presenter.api.pages.parameters import PageParameters, asks_for_numbers, parse_page_query
 from presenter.api.parameters import (
     POSITION,
     DetailParameters,
@@ -49,6 +53,7 @@ from presenter.cache.pool import Pool
 from presenter.cache.query import Filters, Position, Query, Row, Sort
 from presenter.cache.revisions import RevisionReader, Revisions, state
 from presenter.cache.scope import ScanRange, Scope, scan_ranges
+from presenter.config import PaginationSettings
 from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
 from presenter.http.connection import MAX_BODY_BYTES
 from presenter.http.exchange import REFUSED
@@ -68,6 +73,7 @@ class Resources:
         tags: EntityTags,
         hot_pages: HotPages,
         inflight: Inflight,
+        pagination: PaginationSettings,
         *,
         lenient: bool = False,
         denied_as_empty: bool = False,
@@ -82,6 +88,9 @@ class Resources:
         self._hot_pages = hot_pages
         self._inflight = inflight
         self._versions = Versions(pool)
+        self._pagination = pagination
+        self._pager = Pager(pool, cursors, pagination)
+        self._places = Places(pagination.base_url, pagination.trusted_proxies)
         self._lenient = lenient
         self._denied_as_empty = denied_as_empty
 
@@ -95,8 +104,17 @@ class Resources:
         )
 
     async def list_resources(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
-        """One page of the objects that match all filters and that the caller may see."""
+        """One page of the objects that match all filters and that the caller may see.
+
+        With `page` or `per_page` it is a numbered page: it has `data`, `pagination` and `links`. With `limit`, or with
+        neither, it has `count`, `items` and `cursor`.
+        """
         identity = await self._identity(scope)
+        if asks_for_numbers(scope["query_string"], lenient=self._lenient):
+            asked_for = parse_page_query(scope["query_string"], self._pagination, lenient=self._lenient)
+            place = self._places.of(scope)
+            await self._answer(scope, receive, send, partial(self._numbered_page, identity, asked_for, place))
+            return
         parameters = parse_list_query(scope["query_string"], lenient=self._lenient)
         known = _fields(scope, b"if-none-match")
         await self._answer(scope, receive, send, partial(self._page, identity, parameters, known))
@@ -207,12 +225,30 @@ class Resources:
         is_settled = not (query.items and any(isinstance(row, Row) for row in page.rows))
         read_tag = None if page.is_cut else self._tags.tag(key, state(page.revisions), weak=not is_settled)
         cursor = _cursor(self._cursors, query, asked.filters, page.next)
-        parts = answer(_body(compress=compress), page.rows, asked.catalog.by_id, cursor, asked.warnings, asked.version)
+        around = page_of(rows, cursor, asked.warnings)
+        parts = answer(_body(compress=compress), page.rows, asked.catalog.by_id, around, asked.version)
         response = Parts(parts, _of_body(headers, read_tag if has_tag else None, compress=compress), share)
         if response.whole is not None and read_tag is not None:
             steady = hot is None or hot.state == state(page.revisions)
             self._hot_pages.keep(key, HotPage(response.whole, read_tag, rows, state(page.revisions), steady))
         return response
+
+    async def _numbered_page(
+        self, identity: Identity, parameters: PageParameters, place: Place, share: Share, *, compress: bool
+    ) -> ASGIApp:
+        asked = await self._asked(identity, parameters)
+        inflate = not compress or asked.version is not None
+        page = await self._pager.read(asked.query, asked.filters, parameters, place, share, inflate=inflate)
+        observation = observed()
+        observation.begin("serialise")
+        observation.rows = len(page.items.rows)
+        headers = _headers(asked.catalog, asked.query.ranges, asked.warnings)
+        headers |= asked.position(page.items.revisions)
+        if page.links is not None:
+            headers |= header(page.links)
+        around = paginated(page.pagination, page.links, asked.warnings)
+        parts = answer(_body(compress=compress), page.items.rows, asked.catalog.by_id, around, asked.version)
+        return Parts(parts, _of_body(headers, None, compress=compress), share)
 
     async def _object(
         self,
@@ -239,7 +275,7 @@ class Resources:
         observation.type, observation.rows = cached.type.name, 1
         tag = self._tag_of(cached, row, revision, parameters, compress=compress)
         headers = _of_body(_headers(catalog, [_range_of(catalog, row)]), tag, compress=compress)
-        return Parts(answer(_body(compress=compress), [row], catalog.by_id), headers, share)
+        return Parts(answer(_body(compress=compress), [row], catalog.by_id, page_of(1)), headers, share)
 
     async def _visible(
         self,
@@ -390,9 +426,11 @@ def page_query(
         namespace=parameters.namespace,
         cluster=parameters.cluster,
     )
-    after = None
+    after, backward = None, False
     if parameters.cursor is not None:
-        after = codec.decode(parameters.cursor, sort, descending, digest)
+        after, backward = codec.decode(parameters.cursor, sort, descending, digest)
+        if backward and not parameters.both_ways:
+            raise BadRequest("cursor leads back, as on numbered pages: allowed is that with per_page, not with limit")
     query = Query(
         ranges=tuple(scan_ranges(scope, selection.types, parameters.one_namespace, parameters.name)),
         sort=sort,
@@ -403,6 +441,7 @@ def page_query(
         raw=parameters.raw,
         status=parameters.status_raw,
         items=parameters.raw and not parameters.status_raw,
+        backward=backward,
     )
     return query, digest
 

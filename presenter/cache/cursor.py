@@ -1,4 +1,4 @@
-"""The opaque token of the next page.
+"""The opaque token of the next page, or of the one before.
 
 It carries a position, the sort it belongs to and a digest of the filters, signed: misuse is an error.
 It consists of `A-Za-z0-9-_` only (base64url without padding, RFC 4648 §5), since callers put it into URLs unescaped.
@@ -18,7 +18,9 @@ import msgspec
 from presenter.cache.query import Filters, KeyValue, Position, Sort
 from presenter.errors import BadRequest
 
-_VERSION = 1
+_VERSION, _BACKWARD = 1, 2
+"""The second leads back: to whoever does not know that, it is of another version."""
+
 _MAC_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SORTS = tuple(Sort)
@@ -38,15 +40,21 @@ class CursorCodec:
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, b"resources-presenter cursor", "sha256")
 
-    def encode(self, sort: Sort, descending: bool, filters: bytes, position: Position) -> str:
-        """The token for the page after `position`. `filters`: the `digest` of the request."""
+    def encode(
+        self, sort: Sort, descending: bool, filters: bytes, position: Position, *, backward: bool = False
+    ) -> str:
+        """The token for the page after `position`, or before it. `filters`: the `digest` of the request."""
+        version = _BACKWARD if backward else _VERSION
         body = msgspec.msgpack.encode(
-            _Body(_VERSION, _SORTS.index(sort), descending, filters, tuple(_plain(value) for value in position))
+            _Body(version, _SORTS.index(sort), descending, filters, tuple(_plain(value) for value in position))
         )
         return base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
 
-    def decode(self, cursor: str, sort: Sort, descending: bool, filters: bytes) -> Position:
-        """The position in a token. Raises BadRequest when it is not ours, or was made for another request."""
+    def decode(self, cursor: str, sort: Sort, descending: bool, filters: bytes) -> tuple[Position, bool]:
+        """The position in a token, and whether it leads back from there.
+
+        Raises BadRequest when it is not ours, or was made for another request.
+        """
         body = self._open(cursor)
         if (body.sort, body.descending) != (_SORTS.index(sort), descending):
             raise BadRequest("cursor was made for another sort_by or sort_order: repeat those of the page it came with")
@@ -54,7 +62,8 @@ class CursorCodec:
             raise BadRequest(
                 "cursor was made for other filters: repeat those of the page it came with, or leave it out"
             )
-        return tuple(_typed(value, key.type) for value, key in zip(body.position, sort.keys, strict=True))
+        position = tuple(_typed(value, key.type) for value, key in zip(body.position, sort.keys, strict=True))
+        return position, body.version == _BACKWARD
 
     def _open(self, cursor: str) -> _Body:
         foreign = BadRequest(
@@ -74,7 +83,7 @@ class CursorCodec:
             opened = msgspec.msgpack.decode(body, type=_Body)
         except msgspec.DecodeError as error:
             raise foreign from error
-        if opened.version != _VERSION:
+        if opened.version not in (_VERSION, _BACKWARD):
             raise BadRequest("cursor was made by another version of this service: leave it out for the first page")
         return opened
 

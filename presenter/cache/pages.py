@@ -57,15 +57,19 @@ async def read_page(pool: Pool, query: Query, share: Share | None = None) -> Pag
     """
     found, more, revisions, _ = await _read(pool, query, share)
     rows = [row_of(record) for record in found]
-    start = position(query.sort, found[0]) if found else None
-    return Page(rows[::-1] if query.backward else rows, more, start, revisions)
+    return Page(rows[::-1] if query.backward else rows, more, _start(query, found), revisions)
 
 
 async def read_items(pool: Pool, query: Query, share: Share, *, inflate: bool) -> Items:
-    """The same, forward, for an answer: its pieces weigh what they do when they are inflated, or as they are."""
+    """The same for an answer: its pieces weigh what they do when they are inflated, or as they are."""
     found, more, revisions, is_cut = await _read(pool, query, share, inflate=inflate)
     read = _item if query.items else row_of
-    return Items([read(record) for record in found], more, revisions, is_cut)
+    rows = [read(record) for record in found]
+    return Items(rows[::-1] if query.backward else rows, more, _start(query, found), revisions, is_cut)
+
+
+def _start(query: Query, found: Sequence[Record]) -> Position | None:
+    return position(query.sort, found[0]) if found else None
 
 
 class _Found(NamedTuple):

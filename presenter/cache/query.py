@@ -140,5 +140,6 @@ class Items(msgspec.Struct, frozen=True):
 
     rows: list[Row | Piece]
     next: Position | None
+    start: Position | None = None
     revisions: Revisions = ()
     is_cut: bool = False

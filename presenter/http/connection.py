@@ -166,6 +166,12 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     @property
+    def peer(self) -> str:
+        """The address that it comes from; empty where it has none."""
+        name = self.transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) else ""
+
+    @property
     def _is_answering(self) -> bool:
         """Whether there is a request whose answer has not been written to its end."""
         return self._exchange is not None and not self._exchange.is_answered

@@ -194,6 +194,16 @@ async def pages_of(service: Service, request: Request) -> list[list[str]] | None
     return [[item["global_uid"] for item in page.items] for page in pages]
 
 
+async def numbered(service: Service, request: Request, page: int) -> tuple[list[str], int]:
+    """A page by its number, and how many objects are told to be on all."""
+    asker = caller(service, request.who.username, *request.who.groups)
+    asked = {name: value for name, value in request.parameters.items() if name != "limit"}
+    reply = await asker.page(**asked, page=page, per_page=request.limit)
+    assert reply.code == 200, reply.body
+    assert "total_items_estimated" not in reply.json["pagination"]
+    return [item["global_uid"] for item in reply.json["data"]], reply.json["pagination"]["total_items"]
+
+
 @settings(
     max_examples=60,
     deadline=None,
@@ -223,3 +233,5 @@ async def test_the_pages_hold_exactly_what_the_caller_may_see(
             assert sorted(found) == sorted(expected), (verb, request)
             assert all(len(page) == request.limit for page in pages[:-1]), "a page is short while more remain"
             assert pages[-1] or pages == [[]], "a cursor leads to nothing"
+            assert await numbered(service, request, 1) == (pages[0], len(expected)), (verb, request)
+            assert await numbered(service, request, len(pages)) == (pages[-1], len(expected)), (verb, request)

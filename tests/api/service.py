@@ -28,6 +28,7 @@ from presenter.config import (
     HttpSettings,
     LogSettings,
     MetricsSettings,
+    PaginationSettings,
     Settings,
 )
 
@@ -153,6 +154,7 @@ async def serving(
     access: AccessSettings | None = None,
     cluster: ClusterSettings | None = None,
     metrics: MetricsSettings | None = None,
+    pagination: PaginationSettings | None = None,
     max_inflight: int = 256,
     query_timeout: timedelta = timedelta(seconds=10),
     **http: str,
@@ -163,6 +165,7 @@ async def serving(
     """
     settings = Settings(
         HttpSettings.model_validate({"PORT": 0, "MAX_INFLIGHT": max_inflight, **http}),
+        pagination or PaginationSettings(),
         LogSettings(),
         metrics or MetricsSettings(ANONYMOUS_METRICS=True),
         DatabaseSettings(QUERY_TIMEOUT=query_timeout),

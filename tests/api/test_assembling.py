@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presenter.api.answers import Gzip, Plain, answer
+from presenter.api.answers import Gzip, Plain, answer, page_of
 from presenter.cache import deflate, items
 from presenter.cache.catalog import CachedType
 from presenter.cache.query import Piece, Row
@@ -42,7 +42,7 @@ def piece(of: Row) -> Piece:
 
 
 def sent(body: Plain | Gzip, rows: list[Row | Piece]) -> bytes:
-    return b"".join(part.body for part in answer(body, rows, {1: PANELS}, "a-cursor"))
+    return b"".join(part.body for part in answer(body, rows, {1: PANELS}, page_of(len(rows), "a-cursor")))
 
 
 @given(DOCUMENTS)

@@ -146,5 +146,41 @@ async def test_what_was_not_touched_appears_exactly_once(
     assert {each: seen[each] for each in untouched} == dict.fromkeys(untouched, 1)
 
 
+@pytest.mark.parametrize("sort_by", DEFAULT_ORDERS)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=given_at_first,
+    plan=plans,
+    view=st.sampled_from(VIEWS),
+    sort_order=st.sampled_from(["asc", "desc"]),
+    size=st.integers(1, 7),
+)
+async def test_what_was_not_touched_appears_exactly_once_on_the_way_back(
+    herd: Herd,
+    sort_by: str,
+    sort_order: str,
+    size: int,
+    first: list[tuple[Any, ...]],
+    plan: list[list[tuple[Any, tuple[Any, ...]]]],
+    view: dict[str, str],
+) -> None:
+    await herd.start_with(first)
+    at_first = {_identity(item) for item in (await herd.service.page(group=WIDGETS, **view)).items}
+    asked = {"group": WIDGETS, "sort_by": sort_by, "sort_order": sort_order, "per_page": size, **view}
+    page = (await herd.service.page(**asked, page=max(1, -(-len(at_first) // size)))).json
+    assert not page["pagination"]["has_next"]
+    seen = Counter(map(_identity, page["data"]))
+    steps = iter(plan)
+    while (cursor := page["pagination"]["prev_cursor"]) is not None:
+        for change, thing in next(steps, []):
+            await herd.act(change, thing)
+        page = (await herd.service.page(**asked, cursor=cursor)).json
+        seen.update(map(_identity, page["data"]))
+        assert len(page["data"]) <= size
+        assert len(page["data"]) == size or not page["pagination"]["has_prev"]
+    untouched = at_first - herd.touched
+    assert {each: seen[each] for each in untouched} == dict.fromkeys(untouched, 1)
+
+
 def _identity(item: Json) -> tuple[str, str]:
     return item["resource"], item["uid"]

@@ -33,9 +33,10 @@ def positions(draw: st.DrawFn) -> tuple[Sort, bool, Position]:
 @given(positions())
 def test_a_position_survives_the_round_trip_in_a_token_fit_for_any_url(made: tuple[Sort, bool, Position]) -> None:
     sort, descending, position = made
-    token = CODEC.encode(sort, descending, FILTERS, position)
-    assert re.fullmatch(r"[A-Za-z0-9_-]+", token)
-    assert CODEC.decode(token, sort, descending, FILTERS) == position
+    for backward in (False, True):
+        token = CODEC.encode(sort, descending, FILTERS, position, backward=backward)
+        assert re.fullmatch(r"[A-Za-z0-9_-]+", token)
+        assert CODEC.decode(token, sort, descending, FILTERS) == (position, backward)
 
 
 @given(positions(), st.data())

@@ -395,6 +395,77 @@ def _reviews(system: System) -> int:
     return system.sandbox.requests.count(verb="create", resource="subjectaccessreviews")
 
 
+# -- numbered pages --------------------------------------------------------------------------------------------------
+
+
+@shows(
+    "PAGINATION_DEFAULT_PAGE_SIZE",
+    "PAGINATION_MIN_PAGE_SIZE",
+    "PAGINATION_MAX_PAGE_SIZE",
+    "PAGINATION_DEFAULT_SORT_FIELD",
+    "PAGINATION_DEFAULT_SORT_ORDER",
+    "PAGINATION_MAX_OFFSET",
+    "PAGINATION_BASE_URL",
+)
+async def test_numbered_pages_are_as_large_as_far_and_in_the_order_that_the_settings_say(system: System) -> None:
+    service = await system.start(
+        PAGINATION_DEFAULT_PAGE_SIZE="3",
+        PAGINATION_MIN_PAGE_SIZE="2",
+        PAGINATION_MAX_PAGE_SIZE="4",
+        PAGINATION_DEFAULT_SORT_FIELD="name",
+        PAGINATION_DEFAULT_SORT_ORDER="asc",
+        PAGINATION_MAX_OFFSET="3",
+        PAGINATION_BASE_URL="https://portal.example/api/",
+    )
+    await service.ready()
+    assert '"max_offset": 3' in service.process.log()
+    reply = await _numbered(service, page="2")
+    names = [item["name"] for item in await service.items(group=WIDGETS, namespace="*")]
+    assert [item["name"] for item in reply.json["data"]] == sorted(names)[3:6]
+    assert reply.json["links"]["first"].startswith("https://portal.example/api/resources?page=1&per_page=3&")
+    assert reply.json["links"]["next"].startswith("https://portal.example/api/resources?cursor="), "a number is too far"
+    for per_page in ("1", "5"):
+        assert "a whole number from 2 to 4" in (await _numbered(service, per_page=per_page)).json["message"]
+    assert "at most 3 before it" in (await _numbered(service, page="3")).json["message"]
+
+
+@shows("PAGINATION_CURSOR_ENABLED", "PAGINATION_INCLUDE_LINKS", "PAGINATION_CURSOR_THRESHOLD", "TRUSTED_PROXIES")
+async def test_what_is_told_beside_a_numbered_page_is_what_the_settings_say(system: System) -> None:
+    plain = await (await system.start(PAGINATION_CURSOR_ENABLED="false", PAGINATION_INCLUDE_LINKS="false")).ready()
+    reply = await _numbered(plain, page="1", per_page="2")
+    assert (reply.json["pagination"]["has_next"], reply.json["pagination"]["next_cursor"]) == (True, None)
+    assert "links" not in reply.json
+    assert "Link" not in reply.headers
+    assert "PAGINATION_CURSOR_ENABLED" in (await _numbered(plain, per_page="2", cursor="abc")).json["message"]
+
+    proxied = await system.start("serve", PAGINATION_CURSOR_THRESHOLD="0", TRUSTED_PROXIES="10.0.0.0/8,127.0.0.1")
+    reply = await _numbered(proxied, page="1", per_page="2")
+    assert reply.json["links"]["next"].startswith("http://portal.example/resources?cursor=")
+    assert reply.json["pagination"]["page"] is None
+
+
+@shows("PAGINATION_COUNT_CACHE_TTL")
+@pytest.mark.parametrize("ttl", ["300", "0"])
+async def test_a_total_is_remembered_while_nothing_changes(system: System, database: Address, ttl: str) -> None:
+    service = await (await system.start(PAGINATION_COUNT_CACHE_TTL=ttl)).ready()
+    before = (await _numbered(service, page="1")).json["pagination"]["total_items"]
+    connection = await database.connect()
+    try:  # what no writer does: nothing tells that it has changed
+        await connection.execute("UPDATE watches SET objects = objects + 1000")
+    finally:
+        await connection.close()
+    after = (await _numbered(service, page="1")).json["pagination"]["total_items"]
+    assert (after == before) is (ttl == "300")
+
+
+async def _numbered(service: Service, **query: str) -> Reply:
+    """A numbered page of all widgets, through a proxy."""
+    headers = {"Authorization": f"Bearer {service.token}", "X-Forwarded-Host": "portal.example"}
+    asked = {"group": WIDGETS, "namespace": "*", **query}
+    async with service.session.get(f"{service.url}/resources", params=asked, headers=headers) as response:
+        return Reply(response.status, response.headers, await response.json())
+
+
 # -- where it is kept ------------------------------------------------------------------------------------------------
 
 
