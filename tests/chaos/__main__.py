@@ -49,6 +49,7 @@ def _written(summary: Summary) -> str:
         f"minutes         {summary.seconds / 60:g}",
         f"writes          {summary.writes}",
         f"pages read      {summary.pages} ({summary.unchanged} were unchanged), and {summary.unavailable} answers 503",
+        f"events told     {summary.events}, to consumers who came again {summary.resumed} times",
         f"leader changes  {summary.leader_changes}",
         f"converged in    {summary.convergence:.1f} s",
         *(f"  {kind:16} {count}" for kind, count in sorted(summary.befallen.items())),

@@ -14,8 +14,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "database": ("stop-fast", "stop-immediate", "kill-database"),
     "watchers": ("kill", "terminate", "pause"),
+    "servers": ("kill-server", "terminate-server"),
 }  # fmt: skip
-"""The kinds of faults. What each does is told where it is done: `api_server`, `database`, `watchers`."""
+"""The kinds of faults. What each does is told where it is done: `api_server`, `database`, `processes`."""
 
 LEASE_SECONDS = 8.0
 
@@ -49,7 +50,7 @@ def chosen(words: Collection[str]) -> frozenset[str]:
     return frozenset(kind for word in words for kind in GROUPS.get(word, (word,)))
 
 
-def plan(seed: int, seconds: float, kinds: Collection[str], watchers: int) -> Lanes:
+def plan(seed: int, seconds: float, kinds: Collection[str], watchers: int, servers: int = 0) -> Lanes:
     """The schedule of a seed. Faults come in shuffled rounds, so that each kind comes about equally often."""
     rng = random.Random(seed)
     lanes = {"cluster": list(_writes(rng, seconds))}
@@ -59,6 +60,9 @@ def plan(seed: int, seconds: float, kinds: Collection[str], watchers: int) -> La
     for number in range(watchers):
         at_watchers = [kind for kind in GROUPS["watchers"] if kind in kinds]
         lanes[f"watcher {number}"] = list(_faults(rng, seconds, at_watchers, (1, 6), (0.1, 3.0)))
+    for number in range(servers):
+        at_servers = [kind for kind in GROUPS["servers"] if kind in kinds]
+        lanes[f"server {number}"] = list(_faults(rng, seconds, at_servers, (2, 6), (0.1, 1.5)))
     return lanes
 
 

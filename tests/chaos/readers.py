@@ -14,7 +14,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import aiohttp
+
 from tests.chaos.journal import Journal
+from tests.chaos.processes import Processes
 from tests.chaos.world import CONFIG_MAPS, GROUP, TYPES, World
 from tests.e2e.system import Json, Reply, Service
 
@@ -95,11 +98,12 @@ class Walk:
 class Readers:
     """All readers, and everything that any of them was ever shown."""
 
-    def __init__(self, services: Sequence[Service], world: World, journal: Journal) -> None:
+    def __init__(self, services: Sequence[Service], servers: Processes, world: World, journal: Journal) -> None:
         self.pages = 0
         self.unchanged = 0
         self.unavailable = 0
         self._services = services
+        self._servers = servers
         self._known: dict[tuple[tuple[str, str | int], ...], tuple[str, Json]] = {}
         self._world = world
         self._journal = journal
@@ -134,7 +138,13 @@ class Readers:
         """What one of the processes answers, or says that some reader has been shown already; None: it is refused."""
         key = tuple(query.items())
         tag, known = self._known.get(key, ("", None))
-        reply = await rng.choice(self._services).poll("/resources", tag, query)
+        sent = self._journal.elapsed()
+        try:
+            reply = await rng.choice(self._services).poll("/resources", tag, query)
+        except aiohttp.ClientError:
+            if not self._servers.may_be_away(sent):
+                raise
+            return None
         if reply.status == 304:
             assert known is not None
             assert reply.headers["ETag"] == tag

@@ -12,18 +12,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from presenter.cache.pool import Pool
 from presenter.sandbox import Sandbox
 from tests.chaos.api_server import ApiServer
+from tests.chaos.consumers import Consumers
 from tests.chaos.database import Database
 from tests.chaos.followers import Follower, followers
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Step, plan
+from tests.chaos.processes import Processes
 from tests.chaos.readers import Readers
-from tests.chaos.watchers import Watchers
 from tests.chaos.world import TYPES, World
 from tests.e2e.processes import Process, working_in
 from tests.e2e.system import KEY, Json, Launch, Reply, Service, System, variables_of
@@ -31,6 +33,7 @@ from tests.eventually import eventually
 
 WATCHERS, SERVERS = 2, 2
 READERS = 3
+CONSUMERS = 50
 CONVERGENCE = 150.0
 """Seconds to become equal once nothing fails: a backoff of up to 30 s, the lease, and lists on a busy machine."""
 
@@ -52,6 +55,8 @@ class Summary:
     pages: int
     unchanged: int
     unavailable: int
+    events: int
+    resumed: int
     leader_changes: int
     convergence: float
 
@@ -65,8 +70,10 @@ class Chaos:
     world: World
     database: Database
     api_server: ApiServer
-    watchers: Watchers
+    watchers: Processes
+    servers: Processes
     readers: Readers
+    consumers: Consumers
     followers: list[Follower]
     system: System
     services: Sequence[Service]
@@ -74,7 +81,7 @@ class Chaos:
     async def carry_out(self, seconds: float, kinds: Collection[str]) -> None:
         """Do what the seed says; what each part of the system is to suffer, at the same time."""
         async with asyncio.TaskGroup() as lanes:
-            for lane, steps in plan(self.seed, seconds, kinds, WATCHERS).items():
+            for lane, steps in plan(self.seed, seconds, kinds, WATCHERS, SERVERS).items():
                 lanes.create_task(self._follow(lane, steps, seconds), name=lane)
 
     async def _follow(self, lane: str, steps: list[Step], seconds: float) -> None:
@@ -94,7 +101,8 @@ class Chaos:
                 case "database":
                     await self.database.befall(step)
                 case _:
-                    await self.watchers.befall(int(lane.split()[1]), step)
+                    name, number = lane.split()
+                    await {"watcher": self.watchers, "server": self.servers}[name].befall(int(number), step)
 
     def _write(self, step: Step) -> None:
         rng = random.Random(step.seed)
@@ -109,14 +117,21 @@ class Chaos:
         self.journal.note("everything", "faults are cleared")
         await self.api_server.recover()
         await self.watchers.start()
+        await self.servers.start()
         started = self.journal.elapsed()
         for name in TYPES:
             await eventually(partial(self._differences, name), lambda found: not found, CONVERGENCE)
         self.journal.note("everything", "the cache equals the cluster")
+        served = {name: self.system.served(name) for name in TYPES}
+        await eventually(partial(self.consumers.differences, served), lambda found: not found, CONVERGENCE)
+        self.journal.note("everything", "what consumers know equals the cluster")
         return self.journal.elapsed() - started
 
     async def _differences(self, name: str) -> str:
-        found = [_compared(name, self.system.served(name), await service.cached(name)) for service in self.services]
+        try:
+            found = [_compared(name, self.system.served(name), await service.cached(name)) for service in self.services]
+        except aiohttp.ClientError as error:  # one has yet to listen again
+            return repr(error)
         return "\n".join(filter(None, found))
 
     async def check_rows(self) -> int:
@@ -165,8 +180,10 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
     async with asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(chaos.watchers.look_after(), name="look after the watchers"),
+            tasks.create_task(chaos.servers.look_after(), name="look after the servers"),
             *(tasks.create_task(chaos.readers.read(chaos.seed + number)) for number in range(READERS)),
             *(tasks.create_task(follower.follow(chaos.seed)) for follower in chaos.followers),
+            *(tasks.create_task(chaos.consumers.follow(number)) for number in range(CONSUMERS)),
         ]
         await chaos.carry_out(seconds, kinds)
         convergence = await chaos.converge()
@@ -176,9 +193,8 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
     for follower in chaos.followers:
         await follower.check()
     await chaos.watchers.stop()
-    servers = [service.process for service in chaos.services]
-    assert [await process.stop() for process in servers] == [0] * SERVERS
-    for process in [*chaos.watchers.ended, *servers]:
+    await chaos.servers.stop()
+    for process in [*chaos.watchers.ended, *chaos.servers.ended]:
         complaints = [line for line in process.err if '"level": "error"' in line or "Traceback" in line]
         assert not complaints, "\n".join(complaints)
     return Summary(
@@ -189,6 +205,8 @@ async def _survive(chaos: Chaos, seconds: float, kinds: Collection[str]) -> Summ
         chaos.readers.pages,
         chaos.readers.unchanged,
         chaos.readers.unavailable,
+        chaos.consumers.events,
+        chaos.consumers.resumed,
         changes,
         convergence,
     )
@@ -209,16 +227,31 @@ async def _brought_up(seed: int, journal: Journal) -> AsyncIterator[Chaos]:
         sandbox.write_kubeconfig(kubeconfig)
         variables = {"PORT": "0", "SIGN_KEY": KEY, "WATCH": ",".join(TYPES), **variables_of(database.address)}
         system = System(sandbox, launch, session, variables)
-        watchers = Watchers(launch, variables | {"KUBECONFIG": str(kubeconfig)}, WATCHERS, journal)
+        of_watchers = [variables | {"KUBECONFIG": str(kubeconfig)}] * WATCHERS
+        watchers = Processes(launch, "watch", "watcher", of_watchers, journal)
         services = [await system.start("serve") for _ in range(SERVERS)]
+        ports = [str(urlsplit(service.url).port) for service in services]
+        servers = Processes(launch, "serve", "server", [variables | {"PORT": port} for port in ports], journal)
+        servers.adopt([service.process for service in services])
         await watchers.start()
         for service in services:
             await service.ready()
-        readers = Readers(services, world, journal)
-        api_server = ApiServer(sandbox, journal)
+        readers = Readers(services, servers, world, journal)
         pool = await stack.enter_async_context(Pool.opened(database.address, size=2))
-        following = followers(pool, world)
-        yield Chaos(seed, journal, world, database, api_server, watchers, readers, following, system, services)
+        yield Chaos(
+            seed,
+            journal,
+            world,
+            database,
+            ApiServer(sandbox, journal),
+            watchers,
+            servers,
+            readers,
+            Consumers(services, servers, world, journal),
+            followers(pool, world),
+            system,
+            services,
+        )
 
 
 @asynccontextmanager

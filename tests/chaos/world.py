@@ -18,7 +18,7 @@ TYPES = (CONFIG_MAPS, f"notes.{GROUP}", f"marks.{GROUP}", f"beacons.{GROUP}")
 _KINDS = {f"notes.{GROUP}": "Note", f"marks.{GROUP}": "Mark", f"beacons.{GROUP}": "Beacon"}
 _NAMESPACES = tuple(f"chaos-{number}" for number in range(4))
 _MANY, _SOME = 900, 120
-_COLOURS = ("red", "green", "blue")
+COLOURS = ("red", "green", "blue")
 
 Key = tuple[str, str, str]
 
@@ -60,7 +60,7 @@ class World:
             case "change":
                 self._put(key, _manifest(rng, key))
             case "label":
-                labels = {"metadata": {"labels": {"colour": rng.choice((*_COLOURS, None))}}}
+                labels = {"metadata": {"labels": {"colour": rng.choice((*COLOURS, None))}}}
                 self._record(self.cluster.merge_patch(name, key[2], key[1], labels))
             case "delete":
                 self._delete(key)
@@ -103,7 +103,7 @@ def _namespace(rng: random.Random, type_name: str) -> str:
 
 def _manifest(rng: random.Random, key: Key) -> Json:
     type_name, namespace, name = key
-    labels = {"colour": rng.choice(_COLOURS), "number": str(rng.randrange(10))}
+    labels = {"colour": rng.choice(COLOURS), "number": str(rng.randrange(10))}
     metadata = {"name": name, "labels": labels} | ({"namespace": namespace} if namespace else {})
     text = rng.choice(("plain", "naïve — 漢字 🎲", 'with "quotes" \\ and \n lines')) * rng.choice((1, 5, 60))
     if type_name == CONFIG_MAPS:
