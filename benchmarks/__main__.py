@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import against_base, costs, first_list, latency, memory, quiet, throughput
+from benchmarks import against_base, costs, first_list, latency, memory, quiet, streams, throughput
 from benchmarks.costs import NEIGHBOURS, Cost
 from benchmarks.database import Filled, filled
 from benchmarks.shapes import DEEP
@@ -24,7 +24,7 @@ from benchmarks.system import write_json
 from benchmarks.throughput import serving
 from presenter import logs
 
-SECTIONS = ("pages", "throughput", "gzip", "first-list", "changes", "memory")
+SECTIONS = ("pages", "throughput", "gzip", "first-list", "changes", "streams", "memory")
 SECONDS = 5.0
 CLUSTER_OBJECTS = 20_000
 """At most so many for what needs a cluster, which is held in memory."""
@@ -49,6 +49,8 @@ async def run(arguments: argparse.Namespace) -> Figures:
             figures["gzip"] = await pages_beside_the_base(population, arguments, bars)
         if "memory" in arguments.only:
             await memory_of_serving(population, bars)
+        if "streams" in arguments.only:
+            figures["streams"] = await streams_of_changes(population, bars)
     objects = min(arguments.objects, CLUSTER_OBJECTS)
     if "first-list" in arguments.only:
         stored = await first_list.measure(min(arguments.objects, 100_000))
@@ -190,6 +192,14 @@ async def memory_of_serving(population: Filled, bars: Figures) -> None:
     for name, page in (("page5000_extra_mb", large), ("page5000_gzip_extra_mb", compressed)):
         size, milliseconds = page.body_bytes / 2**20, page.milliseconds(0.5)
         print(f"  {bars[name]:4.1f} MiB more, of {size:.1f} MiB in {milliseconds:.0f} ms")
+
+
+async def streams_of_changes(population: Filled, bars: Figures) -> Figures:
+    """A thousand of them: how long a change takes to be told, and what pages lose."""
+    found = await streams.measure(population, streams.STREAMS, streams.RATE, SECONDS)
+    print(f"\n{streams.table(found)}")
+    bars |= {"told_p95_ms": found.p95_ms, "stream_kib": found.kib_a_stream, "page_beside_streams": found.slower}
+    return asdict(found)
 
 
 def main() -> None:

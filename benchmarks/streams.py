@@ -35,6 +35,7 @@ from presenter.resource import Event
 from tests.objects import make_object
 
 OBJECTS = 20_000
+STREAMS, RATE = 1_000, 200
 NAMESPACES = 50
 A_TRANSACTION = 0.1
 """Seconds between two transactions of changes."""
@@ -111,8 +112,8 @@ async def measure(population: Filled, streams: int, rate: int, seconds: float, t
         slowest_ms=_milliseconds(waits, 1),
         kib_a_stream=round(taken / KIB, 1),
         cpu=round(used, 2),
-        page_p50_ms=median(each.milliseconds(0.5) for each in beside),
-        page_p50_ms_alone=median(each.milliseconds(0.5) for each in alone),
+        page_p50_ms=round(median(each.milliseconds(0.5) for each in beside), 2),
+        page_p50_ms_alone=round(median(each.milliseconds(0.5) for each in alone), 2),
     )
 
 
@@ -258,8 +259,8 @@ async def _main(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=1000)
-    parser.add_argument("--rate", type=int, default=200, help="changes a second")
+    parser.add_argument("--streams", type=int, default=STREAMS)
+    parser.add_argument("--rate", type=int, default=RATE, help="changes a second")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where the filled database is kept for next time")
     parser.add_argument("--json", type=Path, metavar="FILE")
