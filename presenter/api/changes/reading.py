@@ -28,8 +28,9 @@ from presenter.cache.pool import Pool
 from presenter.cache.query import Row
 from presenter.errors import DatabaseUnavailable, Expired, PresenterError, Unavailable
 
-INTERVAL = 0.1
-"""Seconds between two looks at whether there is something new."""
+INTERVAL, FOR_EACH, LONGEST_INTERVAL = 0.1, 0.000_15, 0.25
+"""Seconds between two looks at whether there is something new: more for each stream, so that many are woken less often
+and told more at once; but no longer than that."""
 KEPT_BYTES = 8 * 2**20
 """How much of a cluster's last changes is kept, as it is stored."""
 ROWS, BYTES = 200, 256 * 1024
@@ -209,7 +210,8 @@ class Reading:
                     await self._wanted.wait()
                 try:
                     await self._read_on()
-                    pause = INTERVAL
+                    streams = sum(line.streams for line in self._lines.values())
+                    pause = min(INTERVAL + FOR_EACH * streams, LONGEST_INTERVAL)
                 except PresenterError as error:
                     log.warning("changes cannot be read", error=str(error))
                     pause = RETRY_INTERVAL
