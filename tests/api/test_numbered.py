@@ -59,7 +59,9 @@ async def walk(service: Service, page: Reply, rel: str, *, by: str = "links") ->
             cursor = pages[-1].json["pagination"][f"{rel}_cursor"]
             if cursor is None:
                 return pages
-            pages.append(await service.get(re.sub(r"\bpage=\d+", f"cursor={cursor}", pages[0].json["links"]["self"])))
+            pages.append(
+                await service.get(re.sub(r"\b(page|cursor)=[^&]+", f"cursor={cursor}", pages[0].json["links"]["self"]))
+            )
 
 
 @pytest.mark.timeout(300)
