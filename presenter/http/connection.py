@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         try:
             while data and not self._is_last:
                 data = self._body(data) if self._in_body else self._begin(data)
-        except httptools.HttpParserUpgrade:  # which is ignored; what would follow is another protocol
+        except httptools.HttpParserUpgrade:  # to a tunnel (CONNECT); what would follow is another protocol
             self._close_after_answer()
         except httptools.HttpParserError as error:
             self._refuse(BadRequest(f"this is not an HTTP/1.1 request: {error}"))
@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
         self._expect(math.inf)
         self._connections.answering(self)
         self._in_body, self._body_seen, self._framing_seen = True, 0, 0
-        self._parser.feed_data(heads.as_meant(head))
+        self._parser.feed_data(heads.without_upgrade(heads.as_meant(head)))
         if self._in_body:
             self._expect(REQUEST_TIMEOUT)
             lengths = [int(value) for name, value in self._headers if name == b"content-length"]
@@ -276,6 +276,7 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Called by the parser after a head: start the application, which may read the body."""
         url, version = httptools.parse_url(self._url), self._parser.get_http_version()
+        self._expects_continue = self._expects_continue and version != "1.0"  # RFC 9110 §10.1.1
         scope = self._scope(
             self._parser.get_method().decode("ascii"),
             urllib.parse.unquote(url.path.decode("ascii")),
@@ -331,7 +332,7 @@ class Connection(asyncio.Protocol):
             "raw_path": raw_path,
             "query_string": query_string,
             "root_path": "",
-            "headers": self._headers,
+            "headers": self._headers.copy(),  # to which no trailer is added (RFC 9110 §6.5.1)
             "state": {CONNECTION: self},
         }
 
@@ -342,7 +343,7 @@ class Connection(asyncio.Protocol):
     def answered(self, exchange: Exchange) -> None:
         """Called when an answer has been written to its end."""
         self.is_stream = False
-        if self._is_last:
+        if self._is_last or (self._in_body and not exchange.keep_alive):
             self.linger()
         elif not exchange.keep_alive:
             self.transport.close()

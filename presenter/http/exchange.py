@@ -139,7 +139,8 @@ class Exchange:
         for name, value in headers:
             has_length = has_length or name == b"content-length"
             lines.append(name + b": " + value)
-        self._is_chunked = not has_length and status not in _WITHOUT_BODY
+        # HTTP/1.0 knows no chunks: there the end of the connection is that of the body.
+        self._is_chunked = not has_length and status not in _WITHOUT_BODY and self.scope["http_version"] != "1.0"
         if self._is_chunked:
             lines.append(b"transfer-encoding: chunked")
         if not self.keep_alive:

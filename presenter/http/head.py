@@ -1,7 +1,7 @@
 """Heads of HTTP/1 requests: how large they may be, and request lines that are repaired as their callers meant them.
 
 Nothing changes where a line or the head ends, which the parser has to find as whatever forwarded the request did: only
-the letter case of the method, and what stands in the query.
+the letter case of the method, and what stands in the query. And a wish for another protocol is left out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _AS_MEANT = re.compile(
     rb"([A-Za-z-]+) (?:([\x21-\x7e]+)|([\x21-\x22\x24-\x3e\x40-\x7e]+\?)([^\r\n]*)) (HTTP/1\.[01]\r\n)"
 )
 _NOT_IN_A_QUERY = re.compile(rb"[ \x80-\xff]")
+_UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 _NO_REQUEST = "this is not an HTTP/1.1 request: it begins with no request line"
 
 
@@ -39,6 +40,14 @@ def as_meant(head: bytes) -> bytes:
     if target is None:
         target = path + _NOT_IN_A_QUERY.sub(lambda byte: b"%%%02X" % ord(byte[0]), query)
     return b"%s %s %s%s" % (method.upper(), target, version, head[meant.end() :])
+
+
+def without_upgrade(head: bytes) -> bytes:
+    """The head of one who wishes for no other protocol, which may be ignored (RFC 9110 §7.8).
+
+    Java's HttpClient wishes for HTTP/2 unless told otherwise. The parser would take the body for what follows in that.
+    """
+    return _UPGRADE.sub(b"", head) if b"upgrade:" in head.lower() else head
 
 
 def check(head: bytes | bytearray) -> None:

@@ -68,6 +68,15 @@ def test_whatever_comes_it_stays_one_request_of_the_same_headers(middle: bytes, 
     assert given_to_parser.split(b"\r\n", 1)[1] == data[:end].split(b"\r\n", 1)[1]
 
 
+@given(st.lists(st.sampled_from(["Upgrade: h2c", "UPGRADE:", "Upgrade-Insecure-Requests: 1", "A: upgrade: b", "B: c"])))
+def test_of_a_wish_for_another_protocol_nothing_stays(lines: list[str]) -> None:
+    whole, without = (
+        "\r\n".join(["GET /?upgrade:a HTTP/1.1", *some, "", ""]).encode()
+        for some in (lines, [one for one in lines if not one.lower().startswith("upgrade:")])
+    )
+    assert head.without_upgrade(whole) == without
+
+
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1))
 def test_what_needs_no_mending_is_not_touched(target: str) -> None:
     whole = line(f"GET /{target} HTTP/1.1")

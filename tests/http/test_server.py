@@ -84,6 +84,14 @@ async def test_an_answer_whose_length_is_not_told_comes_in_chunks() -> None:
         assert bodies(await server.answer(GET + LAST)) == [b"2\r\nab\r\n11\r\n" + b"c" * 17 + b"\r\n0\r\n\r\n"] * 2
 
 
+async def test_to_http_1_0_it_comes_as_it_is_until_the_connection_ends() -> None:
+    async with serving(sending(b"ab", b"c" * 17)) as server:
+        answer = await server.answer(GET.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert bodies(answer) == [b"ab" + b"c" * 17]
+    assert b"\r\nconnection: close\r\n" in answer
+    assert b"transfer-encoding" not in answer
+
+
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])
 async def test_some_answers_have_no_body(method: bytes, status: int) -> None:
     application = sending(b"" if status != 200 else b"ab", status=status, etag='"a"')
@@ -142,6 +150,61 @@ async def test_a_body_is_asked_for_where_the_caller_waits_for_that() -> None:
         writer.write(b"ab")
         assert (await reader.readuntil(b"\r\n\r\nab")).startswith(b"HTTP/1.1 200 OK\r\n")
         writer.close()
+
+
+async def heard(scope: Scope, receive: Receive, send: Send) -> None:
+    """It answers with the body, and as headers with those that it was sent."""
+    await asyncio.sleep(0)
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
+    headers = [(b"sent-" + name, value) for name, value in scope["headers"]]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def test_who_speaks_http_1_0_is_not_asked_for_the_body() -> None:
+    request = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    async with serving(heard) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+        writer.write(b"ab")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
+async def test_a_trailer_is_no_header() -> None:
+    """Whatever stands between may look at headers alone, say at who calls."""
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nAuthorization: b\r\n\r\n"
+    async with serving(heard) as server:
+        answer = await server.answer(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + chunks)
+    assert b"\r\nsent-host: a\r\n" in answer
+    assert b"sent-authorization" not in answer
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UpGrade"])
+async def test_who_wishes_for_another_protocol_is_answered_in_this_one(name: bytes) -> None:
+    wish = b"Connection: Upgrade\r\n%s: h2c\r\nContent-Length: 2\r\n\r\nab" % name
+    async with serving(heard) as server:
+        answer = await server.answer(b"POST / HTTP/1.1\r\nHost: a\r\n" + wish + LAST)
+    assert bodies(answer) == [b"2\r\nab\r\n0\r\n\r\n", b"0\r\n\r\n"]
+
+
+async def test_who_still_sends_a_body_can_read_a_last_answer() -> None:
+    """The connection is not reset while the caller sends what nobody reads."""
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n"
+    async with serving(sending(b"ab", content_length="2")) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request)
+        assert (await reader.read()).endswith(b"ab")
+        for _ in range(20):
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_stop_waits_for_answers_but_not_for_ever() -> None:
