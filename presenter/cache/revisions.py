@@ -20,27 +20,29 @@ if TYPE_CHECKING:
     from presenter.cache.pool import Pool
     from presenter.cache.scope import ScanRange
 
-COLUMNS = "max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered"
+COLUMNS = "max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered, count(*) AS watches"
 """Those of a Revision, of watches (`w`)."""
 
 # Without a join, which would take longer than all else; the clusters are few.
 _ALL = f"""
 SELECT w.type_id, NULL AS cluster, {COLUMNS} FROM watches w WHERE w.type_id = ANY ($1::integer[]) GROUP BY w.type_id
 UNION ALL
-SELECT NULL, name, revision, NULL FROM clusters
+SELECT NULL, name, revision, NULL, NULL FROM clusters
 """
 
 
 class Revision(NamedTuple):
     """The revision of some types of a cluster: that of the last transaction that has changed their rows.
 
-    During an upgrade a version may write that knows of none: then its events are counted, `unnumbered`. `position` is
-    the revision of the whole cluster, from which on its changes can be followed.
+    During an upgrade a version may write that knows of none: then its events are counted, `unnumbered`. `watches` is
+    how many there are: fewer where one of the types has been forgotten. `position` is the revision of the whole
+    cluster, from which on its changes can be followed.
     """
 
     cluster: str
     revision: int
     unnumbered: int
+    watches: int
     position: int
 
 
@@ -48,9 +50,9 @@ Revisions = tuple[Revision, ...]
 """Those of types of several clusters, by the clusters' names."""
 
 
-def state(revisions: Revisions) -> Sequence[tuple[str, int, int]]:
+def state(revisions: Revisions) -> Sequence[tuple[str, int, int, int]]:
     """What tells of the rows: where it is the same for the same types, their rows are."""
-    return [(each.cluster, each.revision, each.unnumbered) for each in revisions]
+    return [(each.cluster, each.revision, each.unnumbered, each.watches) for each in revisions]
 
 
 def together(revisions: Iterable[Revision]) -> Revisions:
@@ -62,7 +64,9 @@ def together(revisions: Iterable[Revision]) -> Revisions:
             each
             if known is each
             else each._replace(
-                revision=max(known.revision, each.revision), unnumbered=known.unnumbered + each.unnumbered
+                revision=max(known.revision, each.revision),
+                unnumbered=known.unnumbered + each.unnumbered,
+                watches=known.watches + each.watches,
             )
         )
     return tuple(sorted(found.values()))
@@ -88,11 +92,11 @@ class RevisionReader:
             found = await self._wait_for_next(clusters)
         else:
             found = await self._ask(clusters)
-        positions = {cluster: revision for type_id, cluster, revision, _ in found if type_id is None}
+        positions = {cluster: revision for type_id, cluster, revision, *_ in found if type_id is None}
         return together(
             [
-                Revision(clusters[type_id], revision, unnumbered, positions.get(clusters[type_id], 0))
-                for type_id, _, revision, unnumbered in found
+                Revision(clusters[type_id], revision, unnumbered, watches, positions.get(clusters[type_id], 0))
+                for type_id, _, revision, unnumbered, watches in found
                 if type_id in clusters
             ]
         )

@@ -33,7 +33,7 @@ _ITEM = ",\n    ".join(
     ]
 )
 
-_NO_REVISION = "NULL, NULL, NULL, NULL"
+_NO_REVISION = "NULL, NULL, NULL, NULL, NULL"
 
 _REMEMBERED = 256
 """Texts that are not written again. asyncpg keeps no more than 100 prepared on a connection."""

@@ -240,3 +240,13 @@ async def test_whoever_asks_after_a_change_is_told_of_it(pool: Pool, writer: Wri
 async def test_types_that_are_not_there_have_none(pool: Pool) -> None:
     reader = RevisionReader(pool)
     assert await reader.current([]) == await reader.current([ScanRange("test", 12345)]) == ()
+
+
+async def test_they_change_where_a_type_is_forgotten(pool: Pool, writer: Writer, watches: list[Watch]) -> None:
+    """Also where another one has changed later: who does not know yet that it is gone has pages of both."""
+    panels, buttons = watches
+    await put(writer, panels, 1)
+    await put(writer, buttons, 1)
+    before = await revisions_of(pool, *watches)
+    await writer.forget(PANELS)
+    assert state(await revisions_of(pool, *watches)) != state(before)

@@ -14,7 +14,7 @@ from presenter.cache.scope import ScanRange
 
 _REMEMBERED = 1024
 
-_Question = tuple[tuple[ScanRange, ...], Filters, tuple[tuple[str, int, int], ...]]
+_Question = tuple[tuple[ScanRange, ...], Filters, tuple[tuple[str, int, int, int], ...]]
 
 
 class Totals:

@@ -3,12 +3,12 @@ SELECT /* page walk merge */
     NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
     NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
     NULL AS found, NULL AS last,
-    t.cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered, c.revision AS position
+    t.cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered, count(*) AS watches, c.revision AS position
 FROM watches w JOIN resource_types t ON t.id = w.type_id JOIN clusters c ON c.name = t.cluster
 WHERE w.type_id = ANY ($1::integer[]) GROUP BY t.cluster, c.revision
 UNION ALL (
     SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
-        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
+        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL, NULL
     FROM (
         SELECT cluster, place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
             SELECT walked.*,

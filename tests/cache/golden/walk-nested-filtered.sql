@@ -3,12 +3,12 @@ SELECT /* page walk nested */
     NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version, NULL AS created_at,
     NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0, NULL AS k1, NULL AS k2,
     NULL AS found, NULL AS last,
-    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered,
+    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered, count(*) AS watches,
     (SELECT revision FROM clusters WHERE name = $1::text) AS position
 FROM watches w WHERE w.type_id = ANY ($2::integer[])
 UNION ALL (
     SELECT r.type_id, r.uid, r.namespace, r.name, r.version, r.created_at, r.updated_at, r.composition_id,
-        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
+        r.raw AS raw, NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL, NULL
     FROM (
         SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
             SELECT walked.*,

@@ -3,7 +3,7 @@ SELECT /* page walk nested */
     NULL AS piece, NULL AS type_id, NULL AS uid, NULL AS namespace, NULL AS name, NULL AS version,
     NULL AS created_at, NULL AS updated_at, NULL AS composition_id, NULL AS raw, NULL AS status, NULL AS k0,
     NULL AS k1, NULL AS k2, NULL AS found, NULL AS last,
-    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered,
+    $1::text AS cluster, max(w.revision) AS revision, sum(w.events - w.numbered)::bigint AS unnumbered, count(*) AS watches,
     (SELECT revision FROM clusters WHERE name = $1::text) AS position
 FROM watches w WHERE w.type_id = ANY ($2::integer[])
 UNION ALL (
@@ -17,7 +17,7 @@ UNION ALL (
         CASE WHEN r.piece_of = r.updated_at THEN NULL ELSE r.updated_at END AS updated_at,
         CASE WHEN r.piece_of = r.updated_at THEN NULL ELSE r.composition_id END AS composition_id,
         CASE WHEN r.piece_of = r.updated_at THEN NULL ELSE r.raw END AS raw,
-        NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL
+        NULL::jsonb AS status, k0, k1, k2, page.found, page.last, NULL, NULL, NULL, NULL, NULL
     FROM (
         SELECT place, k0, k1, k2, found AND beyond IS NOT TRUE AS found, last FROM (
             SELECT walked.*,
