@@ -20,6 +20,9 @@ Verb = Literal["get", "list"]
 class Authorizer(Protocol):
     """Decides before any data is returned. What cannot be decided raises Unavailable: it is never allowed."""
 
+    decides_by_catalog: bool
+    """Whether it decides alike as long as the catalog is the same."""
+
     async def scope(
         self, identity: Identity, verb: Verb, types: Sequence[CachedType], *, namespace: str | None, name: str | None
     ) -> Scope:
@@ -74,6 +77,8 @@ class RbacAuthorizer:
 
     `list_verb` is the verb that a list needs: `get` is the looser rule of the Go service.
     """
+
+    decides_by_catalog = True
 
     def __init__(self, catalog: CatalogReader, rules: RulesOfClusters, list_verb: Verb = "list") -> None:
         self._catalog = catalog

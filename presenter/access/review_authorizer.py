@@ -56,6 +56,8 @@ class ReviewAuthorizer:
     questions are on their way to one reviewer, and at most `capacity` of its answers are kept. `clock` tells seconds.
     """
 
+    decides_by_catalog = False
+
     def __init__(
         self,
         reviewers: Mapping[str, Reviewer],

@@ -18,6 +18,7 @@ The endpoints:
 What `/resources` is made of:
 
     parameters      each parameter, declared once, by `declarations`: its parsing, its 400, its part of OpenAPI
+    asking          what a list asks for, and what of it its caller may see
     selection       which cached types a request is about
     inflight        how many requests are worked on at once
     answers         rows as items, in JSON; `freshness`, how old they may be, as headers

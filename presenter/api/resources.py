@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, assert_never
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from presenter.access.authorizer import Authorizer, decide
+from presenter.access.authorizer import Authorizer
 from presenter.access.identity import Authenticator, Identity
 from presenter.api import openapi
 from presenter.api.answers import Gzip, Part, Plain, answer, page_of
-from presenter.api.changes import position as positions
-from presenter.api.changes.position import clusters_of
-from presenter.api.encodings import ACCEPT_ENCODING, wants_gzip
+from presenter.api.asking import Asked, Asking, headers_of
+from presenter.api.encodings import wants_gzip
 from presenter.api.entity_tags import EntityTags, named
-from presenter.api.freshness import freshness
 from presenter.api.hot_pages import HotPage, HotPages
 from presenter.api.inflight import Inflight
 from presenter.api.pages.links import Place, Places, header
@@ -29,32 +24,26 @@ from presenter.api.pages.pager import Pager
 from presenter.api.pages.paginated import paginated
 from presenter.api.pages.parameters import PageParameters, asks_for_numbers, parse_page_query
 from presenter.api.parameters import (
-    POSITION,
     DetailParameters,
     ListParameters,
-    ObjectParameters,
-    SortBy,
     parse_detail_query,
     parse_list_body,
     parse_list_query,
 )
 from presenter.api.parts import Parts
 from presenter.api.routes import Route
-from presenter.api.selection import Selection, answering, select
 from presenter.api.versions import Versions
-from presenter.apimachinery.golang import quote
-from presenter.cache import cursor as cursors
 from presenter.cache.catalog import CachedType, Catalog
 from presenter.cache.catalog_reader import CatalogReader
 from presenter.cache.cursor import CursorCodec
 from presenter.cache.memory import Share
 from presenter.cache.pages import read_items, read_objects
 from presenter.cache.pool import Pool
-from presenter.cache.query import Filters, Position, Query, Row, Sort
-from presenter.cache.revisions import RevisionReader, Revisions, state
-from presenter.cache.scope import ScanRange, Scope, scan_ranges
+from presenter.cache.query import Position, Query, Row
+from presenter.cache.revisions import RevisionReader, state
+from presenter.cache.scope import ScanRange
 from presenter.config import PaginationSettings
-from presenter.errors import BadRequest, CallerGone, Forbidden, NotFound, PayloadTooLarge
+from presenter.errors import BadRequest, CallerGone, NotFound, PayloadTooLarge
 from presenter.http.connection import MAX_BODY_BYTES
 from presenter.http.exchange import REFUSED
 from presenter.observability import observed
@@ -82,17 +71,16 @@ class Resources:
         self._catalog = catalog
         self._authenticator = authenticator
         self._authorizer = authorizer
+        self._asking = Asking(catalog, authorizer, cursors, tags, Versions(pool), denied_as_empty=denied_as_empty)
         self._cursors = cursors
         self._tags = tags
         self._revisions = RevisionReader(pool)
         self._hot_pages = hot_pages
         self._inflight = inflight
-        self._versions = Versions(pool)
         self._pagination = pagination
         self._pager = Pager(pool, cursors, pagination)
         self._places = Places(pagination.base_url, pagination.trusted_proxies)
         self._lenient = lenient
-        self._denied_as_empty = denied_as_empty
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -113,11 +101,15 @@ class Resources:
         if asks_for_numbers(scope["query_string"], lenient=self._lenient):
             asked_for = parse_page_query(scope["query_string"], self._pagination, lenient=self._lenient)
             place = self._places.of(scope)
-            await self._answer(scope, receive, send, partial(self._numbered_page, identity, asked_for, place))
+            await self._answer(
+                scope, receive, send, partial(self._numbered_page, identity, asked_for, scope["query_string"], place)
+            )
             return
         parameters = parse_list_query(scope["query_string"], lenient=self._lenient)
         known = _fields(scope, b"if-none-match")
-        await self._answer(scope, receive, send, partial(self._page, identity, parameters, known))
+        await self._answer(
+            scope, receive, send, partial(self._page, identity, parameters, scope["query_string"], known)
+        )
 
     async def list_resources_by_body(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """The same, with the parameters as a JSON body."""
@@ -126,7 +118,7 @@ class Resources:
             raise BadRequest("a POST takes its parameters in the body: allowed is no query string")
         parameters = parse_list_body(await _received(scope, receive), lenient=self._lenient)
         # What POST answers is no representation of `/resources`: it has no tag, and no condition is on it.
-        await self._answer(scope, receive, send, partial(self._page, identity, parameters, None))
+        await self._answer(scope, receive, send, partial(self._page, identity, parameters, None, None))
 
     async def get_resource(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One object, by its `global_uid`."""
@@ -152,61 +144,30 @@ class Resources:
         observation.begin(None)
         return identity
 
-    async def _asked(self, identity: Identity, parameters: ListParameters) -> _Asked:
-        """What a caller asks for and may see. Raises whatever stands in the way of an answer but the database."""
+    async def _asked(self, identity: Identity, parameters: ListParameters, query_string: bytes | None) -> Asked:
         observation = observed()
         observation.type = f"{parameters.resource or '*'}.{parameters.group}".rstrip(".")
         observation.begin("scope")
-        catalog = await self._catalog.current()
-        selection = select(
-            catalog,
-            group=parameters.group,
-            resource=parameters.resource,
-            version=parameters.version,
-            cluster=parameters.cluster,
-        )
-        scope, undecided = await decide(
-            self._authorizer,
-            identity,
-            "list",
-            selection.types,
-            namespace=parameters.one_namespace,
-            name=parameters.name,
-        )
-        query, filters = page_query(self._cursors, parameters, selection, scope)
-        clusters = clusters_of(catalog, parameters.cluster, undecided)
-        followed = clusters, positions.digest(filters, clusters, query.ranges)
-        denial = None
-        if selection.types and not query.ranges:
-            denial = next(iter(undecided.values()), forbidden(identity, parameters, selection))
-            if undecided or not self._denied_as_empty:
-                raise denial
-        types, left_out = answering(catalog, [catalog.by_id[scanned.type_id] for scanned in query.ranges], undecided)
-        if left_out:
-            ids = {cached.id for cached in types}
-            query = replace(query, ranges=tuple(scanned for scanned in query.ranges if scanned.type_id in ids))
-        warnings = selection.warnings + left_out + (() if denial is None else (denial.message,))
-        version = await self._versions.other(catalog, types, parameters.version)
-        return _Asked(catalog, query, filters, types, warnings, version, followed)
+        return await self._asking.of(identity, parameters, query_string)
 
     async def _page(
         self,
         identity: Identity,
         parameters: ListParameters,
+        query_string: bytes | None,
         known: Sequence[str] | None,
         share: Share,
         *,
         compress: bool,
     ) -> ASGIApp:
         """`known` are the tags of what the caller has; None: there are none, as what is answered has no tag."""
-        asked = await self._asked(identity, parameters)
+        asked = await self._asked(identity, parameters, query_string)
         query, has_tag = asked.query, known is not None
-        headers = _headers(asked.catalog, query.ranges, asked.warnings)
-        key = self._tags.digest(*asked.decisive, compress)
+        key = asked.key + (b"gzip" if compress else b"")
         hot = self._hot_pages.get(key)
         if known or (hot is not None and hot.steady):
             revisions = await self._revisions.current(query.ranges)
-            headers |= asked.position(revisions)
+            headers = {**asked.headers, **asked.position(revisions)}
             if known and (tag := named(known, self._tags.tag(key, state(revisions)))):
                 return _not_modified(headers, tag)
             if hot is not None and hot.state == state(revisions):
@@ -217,7 +178,7 @@ class Resources:
                 return Parts(iter([Part(hot.body, 0)]), sent, share)
 
         page = await read_items(self._pool, query, share, inflate=not compress or asked.version is not None)
-        headers |= asked.position(page.revisions)
+        headers = {**asked.headers, **asked.position(page.revisions)}
         observation = observed()
         observation.begin("serialise")
         observation.rows = rows = len(page.rows)
@@ -234,16 +195,22 @@ class Resources:
         return response
 
     async def _numbered_page(
-        self, identity: Identity, parameters: PageParameters, place: Place, share: Share, *, compress: bool
+        self,
+        identity: Identity,
+        parameters: PageParameters,
+        query_string: bytes,
+        place: Place,
+        share: Share,
+        *,
+        compress: bool,
     ) -> ASGIApp:
-        asked = await self._asked(identity, parameters)
+        asked = await self._asked(identity, parameters, query_string)
         inflate = not compress or asked.version is not None
         page = await self._pager.read(asked.query, asked.filters, parameters, place, share, inflate=inflate)
         observation = observed()
         observation.begin("serialise")
         observation.rows = len(page.items.rows)
-        headers = _headers(asked.catalog, asked.query.ranges, asked.warnings)
-        headers |= asked.position(page.items.revisions)
+        headers = {**asked.headers, **asked.position(page.items.revisions)}
         if page.links is not None:
             headers |= header(page.links)
         around = paginated(page.pagination, page.links, asked.warnings)
@@ -268,13 +235,13 @@ class Resources:
             row, revision = await read(raw=False, status=False)
             tag = self._tag_of(catalog.by_id[row.type_id], row, revision, parameters, compress=compress)
             if (known_tag := named(known, tag)) is not None:
-                return _not_modified(_headers(catalog, [_range_of(catalog, row)]), known_tag)
+                return _not_modified(headers_of(catalog, [_range_of(catalog, row)]), known_tag)
         row, revision = await read(raw=parameters.raw, status=parameters.status_raw)
         cached = catalog.by_id[row.type_id]
         observation.begin("serialise")
         observation.type, observation.rows = cached.type.name, 1
         tag = self._tag_of(cached, row, revision, parameters, compress=compress)
-        headers = _of_body(_headers(catalog, [_range_of(catalog, row)]), tag, compress=compress)
+        headers = _of_body(headers_of(catalog, [_range_of(catalog, row)]), tag, compress=compress)
         return Parts(answer(_body(compress=compress), [row], catalog.by_id, page_of(1)), headers, share)
 
     async def _visible(
@@ -324,53 +291,6 @@ class Resources:
         )
 
 
-class _Asked(NamedTuple):
-    """A page that the caller may see: what is read for it, and what it says beside that.
-
-    `version` is the one that objects are given in, where that is not the cached one. `followed` are the clusters whose
-    changes can be followed from there, and the digest of their position.
-    """
-
-    catalog: Catalog
-    query: Query
-    filters: bytes
-    types: Sequence[CachedType]
-    warnings: Sequence[str]
-    version: str | None
-    followed: tuple[Sequence[str], str]
-
-    def position(self, revisions: Revisions) -> Mapping[str, str]:
-        """The header that says from where changes are followed, of a page at these revisions.
-
-        Of a cluster that has none the catalog tells: what has changed since is told once more.
-        """
-        if self.query.filters.since is not None:
-            return {}
-        clusters, digest = self.followed
-        known = {each.cluster: each.position for each in revisions}
-        found = (known.get(cluster, self.catalog.by_cluster[cluster].revision) for cluster in clusters)
-        return {POSITION: str(positions.Position(tuple(found), digest))}
-
-    @property
-    def decisive(self) -> Sequence[object]:
-        """All that decides its text, but for the rows of its types."""
-        query = self.query
-        kinds = [cached.type.kind for cached in self.types]
-        form = (query.raw, query.status, self.version, self.warnings)
-        return (self.filters, query.ranges, query.sort.name, query.descending, query.limit, query.after, kinds, form)
-
-
-def _headers(catalog: Catalog, ranges: Iterable[ScanRange], warnings: Sequence[str] = ()) -> dict[str, str]:
-    """Those that every answer has, also where nothing has changed.
-
-    Vary need not name Authorization: nobody may use the answer to somebody else (RFC 9110 §12.5.5).
-    """
-    headers = {**freshness(catalog, ranges), "Cache-Control": "private, no-cache", "Vary": ACCEPT_ENCODING}
-    if warnings:
-        headers["Warning"] = warning(warnings)
-    return headers
-
-
 def _of_body(headers: Mapping[str, str], tag: str | None, *, compress: bool) -> Mapping[str, str]:
     """Those of an answer with a body."""
     encoding = {"Content-Encoding": "gzip"} if compress else {}
@@ -405,65 +325,6 @@ async def _received(scope: ASGIScope, receive: Receive) -> bytes:
             return bytes(body)
 
 
-def page_query(
-    codec: CursorCodec, parameters: ListParameters, selection: Selection, scope: Scope
-) -> tuple[Query, bytes]:
-    """The query behind the parameters, and the digest of its filters that cursors are bound to."""
-    descending = parameters.descending
-    sort = _sort(parameters.sort_by, descending)
-    filters = Filters(
-        name=parameters.name,
-        name_contains=parameters.name_contains,
-        labels=tuple(parameters.labels.items()) if parameters.labels else None,
-        since=parameters.since,
-        composition_id=parameters.composition_id,
-    )
-    digest = cursors.digest(
-        filters,
-        group=parameters.group,
-        resource=parameters.resource,
-        version=parameters.version,
-        namespace=parameters.namespace,
-        cluster=parameters.cluster,
-    )
-    after, backward = None, False
-    if parameters.cursor is not None:
-        after, backward = codec.decode(parameters.cursor, sort, descending, digest)
-        if backward and not parameters.both_ways:
-            raise BadRequest("cursor leads back, as on numbered pages: allowed is that with per_page, not with limit")
-    query = Query(
-        ranges=tuple(scan_ranges(scope, selection.types, parameters.one_namespace, parameters.name)),
-        sort=sort,
-        descending=descending,
-        limit=parameters.limit,
-        filters=filters,
-        after=after,
-        raw=parameters.raw,
-        status=parameters.status_raw,
-        items=parameters.raw and not parameters.status_raw,
-        backward=backward,
-    )
-    return query, digest
-
-
-def _sort(by: SortBy, descending: bool) -> Sort:
-    match by:
-        case "created_at":
-            return Sort.CREATED_AT
-        case "updated_at":
-            return Sort.UPDATED_AT
-        case "name":
-            return Sort.NAME
-        case "resource":
-            return Sort.NAMESPACE_AND_NAME
-        case "global_uid":
-            return Sort.GLOBAL_UID
-        case "composition_id":
-            return Sort.COMPOSITION_DESCENDING if descending else Sort.COMPOSITION_ASCENDING
-        case _:
-            assert_never(by)
-
-
 def _cursor(codec: CursorCodec, query: Query, filters: bytes, following: Position | None) -> str | None:
     if following is None:
         return None
@@ -482,29 +343,3 @@ def _types(catalog: Catalog, cluster: str, parameters: DetailParameters) -> list
         if parameters.group in (None, cached.type.group) and parameters.resource in (None, cached.type.resource)
     )
     return sorted(types, key=lambda cached: (cached.type.group, cached.type.resource))
-
-
-def warning(texts: Iterable[str]) -> str:
-    """Warnings as the header of that name (RFC 9111 §5.5)."""
-    return ", ".join(f'299 - "{_quotable(text)}"' for text in texts)
-
-
-def _quotable(text: str) -> str:
-    """As a quoted-string of RFC 9110 §5.6.4. It repeats what the caller sent: a line break must not end the header."""
-    return re.sub(r"[^ -~]", "?", text).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def forbidden(identity: Identity, parameters: ObjectParameters, selection: Selection) -> Forbidden:
-    """In kube-apiserver's words."""
-    resource = parameters.resource or "*"
-    whole = f"{resource}.{parameters.group}" if parameters.group else resource
-    namespaced = any(cached.type.namespaced for cached in selection.types)
-    where = (
-        f"in the namespace {quote(parameters.namespace)}"
-        if namespaced and parameters.one_namespace is not None
-        else "at the cluster scope"
-    )
-    return Forbidden(
-        f"{whole} is forbidden: User {quote(identity.username)} cannot list resource {quote(resource)} "
-        f"in API group {quote(parameters.group)} {where}"
-    )

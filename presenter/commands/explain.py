@@ -74,8 +74,8 @@ async def _explain(
     Raises what the service would answer with: BadRequest, Forbidden, NotFound, Unavailable.
     """
     # Half a second's worth, which --help need not wait for.
+    from presenter.api.asking import forbidden, page_query
     from presenter.api.parameters import parse_list_query
-    from presenter.api.resources import forbidden, page_query
     from presenter.api.selection import select
 
     before, _, after = query_string.partition("?")

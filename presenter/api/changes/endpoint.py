@@ -10,6 +10,7 @@ from starlette.types import Scope as ASGIScope
 from presenter.access.authorizer import Authorizer
 from presenter.access.identity import Authenticator
 from presenter.api import openapi
+from presenter.api.asking import warning
 from presenter.api.changes import events
 from presenter.api.changes.followed import Followed
 from presenter.api.changes.metrics import ENDED, STREAMS
@@ -19,7 +20,6 @@ from presenter.api.changes.stream import Stream, Writer, remembered_texts
 from presenter.api.changes.viewer import Judges, Viewer
 from presenter.api.inflight import Inflight
 from presenter.api.parameters import ChangesParameters, parse_changes_query
-from presenter.api.resources import warning
 from presenter.api.routes import Route
 from presenter.api.versions import Versions
 from presenter.apimachinery import negotiation

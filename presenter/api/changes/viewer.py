@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from presenter.access.authorizer import Authorizer, decide
 from presenter.access.identity import Authenticator, Identity
+from presenter.api.asking import forbidden
 from presenter.api.changes.basis import Basis
 from presenter.api.changes.followed import Followed
 from presenter.api.changes.position import clusters_of
 from presenter.api.parameters import ChangesParameters
-from presenter.api.resources import forbidden
 from presenter.api.selection import select
 from presenter.api.versions import Versions
 from presenter.cache import cursor
