@@ -138,7 +138,7 @@ async def test_a_malformed_field(world: World, name: str, value: object) -> None
     assert_explains(await world.service.post({"group": WIDGETS} | {name: value}), name, value)
 
 
-@pytest.mark.parametrize("name", ["page", "limit_", "limit[]", "offset", "", "orderBy", "labelSelector"])
+@pytest.mark.parametrize("name", ["pages", "limit_", "limit[]", "offset", "", "orderBy", "labelSelector"])
 @pytest.mark.parametrize("value", ["1", ""])
 async def test_an_unknown_parameter(world: World, name: str, value: str) -> None:
     for answer in (
