@@ -1,7 +1,7 @@
 """Past states that nobody needs any more, removed in the background: the old ones, and the oldest of too many.
 
-Whoever leads looks once a minute. What goes, goes in whole revisions, and the feed begins after them: in the same
-transaction, so that no position is ever valid whose changes are not all there.
+Whoever leads looks once a minute, or once in the time for which they are kept. What goes, goes in whole revisions, and
+the feed begins after them: in the same transaction, so that no position is ever valid whose changes are not all there.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Retention:
 async def retain(writer: Writer, cluster: str, retention: Retention, *, every: float = _LOOK_EVERY) -> None:
     """Remove what is not to be kept, until cancelled or the lease is lost."""
     states, seconds = PAST_STATES.labels(cluster), PAST_SECONDS.labels(cluster)
+    pause = min(every, max(1.0, retention.age.total_seconds()))
     try:
         while True:
             try:
@@ -48,7 +49,7 @@ async def retain(writer: Writer, cluster: str, retention: Retention, *, every: f
             else:
                 states.set(kept.count)
                 seconds.set(kept.age.total_seconds())
-            await asyncio.sleep(every)
+            await asyncio.sleep(pause)
     finally:
         PAST_STATES.remove(cluster)
         PAST_SECONDS.remove(cluster)

@@ -104,7 +104,7 @@ async def test_what_was_received_is_stored_before_it_ends(system: System, pool: 
     async with locked(pool, "SHARE"):
         for number in range(2000):
             system.put(f"received-{number}", number=number)
-        await eventually(partial(waiting, pool, "insert into resources"), bool)
+        await eventually(partial(waiting, pool, "with lease as"), bool)
         await _everything_is_received(system)
         service.process.send(signal.SIGTERM)
         await eventually(partial(_is_ending, service), bool)
@@ -128,7 +128,7 @@ async def test_what_cannot_be_stored_in_time_is_received_again(system: System, p
     async with locked(pool, "SHARE"):
         for number in range(20):
             system.put(f"received-{number}", number=number)
-        await eventually(partial(waiting, pool, "insert into resources"), bool)
+        await eventually(partial(waiting, pool, "with lease as"), bool)
         assert await _stop(service) < 6
         assert await stored(pool, "received-") == {}
         assert await held(pool) == [False]

@@ -15,4 +15,6 @@ BATCHES = Counter(
     ["for"],
     registry=None,
 )
+for _reason in ("limit", "caller", "slow"):
+    ENDED.labels(_reason)  # so that the first one is an increase, too
 OF_CHANGES = (STREAMS, EVENTS, ENDED, BATCHES)
