@@ -27,8 +27,12 @@ NOW = datetime(2026, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
 )
-DOCUMENTS = st.lists(st.tuples(st.dictionaries(st.text(), JSON), st.booleans(), st.sampled_from((1, 1, 1, 50_000))))
+DOCUMENTS = st.lists(
+    st.tuples(st.dictionaries(st.text(), JSON, max_size=3), st.booleans(), st.sampled_from((1, 1, 1, 50_000))),
+    max_size=10,
+)
 
 
 def row(number: int, document: Any) -> Row:

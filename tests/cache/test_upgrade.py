@@ -59,16 +59,21 @@ FROM resources WHERE uid LIKE 'uid-%' ORDER BY uid
 _PLACE = "SELECT pg_relation_filenode('resources')"
 
 
+async def upgrade(address: Address, revision: str) -> None:
+    """Bring a database to a revision before head."""
+
+    def run(connection: sa.Connection) -> None:
+        config = migration.configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    await migration.exclusively(address, run)
+
+
 @pytest.fixture
 async def filled(empty_database: Address) -> Address:
     """A database at 0001, with objects."""
-
-    def upgrade(connection: sa.Connection) -> None:
-        config = migration.configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-
-    await migration.exclusively(empty_database, upgrade)
+    await upgrade(empty_database, "0001")
     async with connected(empty_database) as connection:
         await connection.execute(_FILL)
     return empty_database
@@ -99,6 +104,10 @@ class Before:
         assert len(await self.connection.fetch(_PAGE, 1)) == 100
 
 
+PACE = 0.005
+"""Seconds between two writes, and two pages: two hundred a second are what a large cluster has."""
+
+
 @asynccontextmanager
 async def going_on(*works: Callable[[], Awaitable[None]]) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """While inside, these are done again and again; what is yielded waits until each was done once more."""
@@ -108,6 +117,7 @@ async def going_on(*works: Callable[[], Awaitable[None]]) -> AsyncIterator[Calla
         while True:
             await works[index]()
             done[index] += 1
+            await asyncio.sleep(PACE)
 
     async def once_more() -> None:
         wanted = [count + 2 for count in done]
@@ -153,6 +163,7 @@ _DIVIDE = (
 
 
 async def test_0005_waits_for_those_who_read_and_write_and_holds_up_nobody(filled: Address) -> None:
+    await upgrade(filled, "0004")
     async with connected(filled) as writing, connected(filled) as reading, connected(filled) as looking:
         before = Before(writing)
         async with going_on(lambda: before.write("new"), Before(reading).page) as once_more:
@@ -164,7 +175,7 @@ async def test_0005_waits_for_those_who_read_and_write_and_holds_up_nobody(fille
             await once_more()
             assert not migrating.done()
             await snapshot.commit()
-            assert await migrating == ("0001", schema.HEAD)
+            assert await migrating == ("0004", schema.HEAD)
         assert [tuple(row) for row in await looking.fetch(_INDEXES)] == [("resources", True)]
 
 
