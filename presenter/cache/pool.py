@@ -324,14 +324,19 @@ class Pool:
         """Close all connections, waiting at most a second for those in use."""
         if self._tidying is not None:
             self._tidying.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                for _ in range(self._size):
-                    await self.slots.acquire()
-                for connection in self._idle:
-                    await connection.close()
+        # Not asyncio.timeout, which does not work in who was cancelled before Python 3.11.3 (python/cpython#102780).
+        closing = asyncio.create_task(self._close_one_after_the_other())
+        await asyncio.wait((closing,), timeout=1)
+        closing.cancel()
         for connection in self._open:
             connection.terminate()
+
+    async def _close_one_after_the_other(self) -> None:
+        for _ in range(self._size):
+            await self.slots.acquire()
+        with suppress(Exception):  # what does not close is terminated
+            for connection in self._idle:
+                await connection.close()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection; failures inside the block are raised as PresenterErrors."""

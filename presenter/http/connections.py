@@ -82,15 +82,18 @@ class Connections:
         """Close all, once their requests are answered, or after so many seconds. Returns how many were not."""
         for connection in tuple(self._here):
             connection.finish()
-        try:
-            async with asyncio.timeout(grace):
-                while self._here:
-                    self._gone.clear()
-                    await self._gone.wait()
-        except TimeoutError:
-            for connection in tuple(self._here):
-                connection.abandon()
+        # Not asyncio.timeout, which does not work in who was cancelled before Python 3.11.3 (python/cpython#102780).
+        finishing = asyncio.create_task(self._until_gone())
+        await asyncio.wait((finishing,), timeout=grace)
+        finishing.cancel()
+        for connection in tuple(self._here):
+            connection.abandon()
         return len(self._here)
+
+    async def _until_gone(self) -> None:
+        while self._here:
+            self._gone.clear()
+            await self._gone.wait()
 
     def idle(self, connection: Closable) -> None:
         """Note that no request is under way on it."""
