@@ -8,10 +8,10 @@ from alembic import context, op
 revision = "0005"
 down_revision = "0004"
 
-_PARTS = """
+_PARTS = sa.text("""
 SELECT relid::regclass::text AS table, format('%I', left(relname, 54) || '_revision') AS index
 FROM pg_partition_tree('resources') JOIN pg_class ON pg_class.oid = relid WHERE isleaf
-"""
+""")
 
 
 def upgrade() -> None:
@@ -21,7 +21,7 @@ def upgrade() -> None:
     """
     with op.get_context().autocommit_block():
         op.execute("SET lock_timeout = 0")
-        parts = [] if context.is_offline_mode() else op.get_bind().execute(sa.text(_PARTS)).all()
+        parts = [] if context.is_offline_mode() else [(part, index) for part, index in op.get_bind().execute(_PARTS)]
         for table, index in parts or [("resources", "resources_revision")]:
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
             op.execute(f"CREATE INDEX CONCURRENTLY {index} ON {table} (type_id, revision)")
