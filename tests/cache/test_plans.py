@@ -17,7 +17,15 @@ from benchmarks.shapes import ORDERS, SCOPES, SIZES, Shape, filters
 from presenter.cache import plan
 from presenter.cache.numbers import count, position_behind
 from presenter.cache.pages import PLANNING
-from presenter.cache.plan import COUNTED_ROWS, MANY, SAMPLE_OF_KEYS, SAMPLE_OF_MATCHES, WALK_BASE, WALK_PER_ROW
+from presenter.cache.plan import (
+    COUNTED_ROWS,
+    MANY,
+    SAMPLE,
+    SAMPLE_OF_KEYS,
+    SAMPLE_OF_MATCHES,
+    WALK_BASE,
+    WALK_PER_ROW,
+)
 from presenter.cache.pool import Address, Pool
 from presenter.cache.query import Query, Sort
 from presenter.cache.scope import ScanRange
@@ -56,7 +64,7 @@ async def pool(populated: tuple[Address, Population]) -> AsyncIterator[Pool]:
 
 
 def rows_it_may_look_at(cost: Cost) -> int:
-    """Of each stretch a page when nothing is filtered; else a walk, and what is collected where that finds too little.
+    """Of each stretch a page when nothing is filtered; else a walk, two samples, a probe, and what is collected.
 
     That is nothing of the order of the population: OBJECTS tells.
     """
@@ -66,7 +74,7 @@ def rows_it_may_look_at(cost: Cost) -> int:
         return 2 * (page + len(SCOPES[cost.scope] or (None,)))
     if cost.filter == "none":
         return 10 * page
-    return 2 * walk + page
+    return 3 * walk + 2 * SAMPLE + page
 
 
 def is_small_and_filtered(filter: str, shape: Shape) -> bool:
